@@ -1,0 +1,167 @@
+"""The journal: every unit and its state, in SQLite, forced to disk at every move.
+
+A move is one guarded `UPDATE … WHERE state = …`; it returns False when the unit has moved on or is gone, which is
+expected when a cancellation and a result cross. A mirror in memory answers reads. Used by the agent's thread only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from fleetclient.units import Result, Unit, UnitState
+from fleetclient.wire import HandBack, Lease
+from fleetclient.wire.answer import dump_lease, read_lease
+from fleetclient.wire.contract import dump_contract, read_contract
+from fleetclient.wire.frame import dump_json
+
+SCHEMA_VERSION = 1
+
+
+class Journal:
+    """The journal file, opened. Units come in the order in which they were leased."""
+
+    def __init__(self, path: Path, *, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # FULL, not the usual NORMAL of WAL: a result must not be offered and then be forgotten by a power cut.
+        self._database.execute("PRAGMA synchronous = FULL")
+        if self._database.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+            schema = files("fleetclient").joinpath("journal.sql").read_text("utf-8")
+            self._database.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        self._units = {unit.token: unit for unit in self._load()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def get(self, token: str) -> Unit | None:
+        """Return a unit, or None when it is not (or no longer) here."""
+        return self._units.get(token)
+
+    def list_units(self, *states: UnitState) -> list[Unit]:
+        """Return the units in the given states, or all of them."""
+        return [unit for unit in self._units.values() if not states or unit.state in states]
+
+    def add_leases(self, leases: Iterable[Lease], *, now: float) -> list[Unit]:
+        """Write new leases as HELD, all or none; leases that are here already (sent again) stay as they are."""
+        new = {lease.token: lease for lease in leases if lease.token not in self._units}
+        with _transaction(self._database):
+            units = [self._insert(lease, now) for lease in new.values()]
+        self._units |= {unit.token: unit for unit in units}
+        return units
+
+    def finish(self, token: str, result: Result) -> bool:
+        """Move HELD -> FINISHED, once the output is on disk."""
+        changed = self._move(
+            "UPDATE unit SET state = 'finished', digest = ?, output_bytes = ?, cpu_seconds = ?"
+            " WHERE token = ? AND state = 'held'",
+            (result.digest, result.output_bytes, result.cpu_seconds, token),
+        )
+        return changed and self._mirror(token, state=UnitState.FINISHED, result=result)
+
+    def start_upload(self, token: str) -> bool:
+        """Move FINISHED -> UPLOADING: the server wants the bytes."""
+        changed = self._move("UPDATE unit SET state = 'uploading' WHERE token = ? AND state = 'finished'", (token,))
+        return changed and self._mirror(token, state=UnitState.UPLOADING)
+
+    def hand_back(self, items: Iterable[HandBack]) -> list[str]:
+        """Move HELD -> RETURNING for every item, all or none; return the tokens that moved."""
+        moved = []
+        with _transaction(self._database):
+            for item in items:
+                if self._move(
+                    "UPDATE unit SET state = 'returning', return_kind = ?, return_reason = ?, return_detail = ?"
+                    " WHERE token = ? AND state = 'held'",
+                    (item.kind, item.reason, item.detail, item.token),
+                ):
+                    moved.append(item)
+        for item in moved:
+            self._mirror(item.token, state=UnitState.RETURNING, hand_back=item)
+        return [item.token for item in moved]
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Delete units that the server has settled, in whatever state they are."""
+        known = [token for token in tokens if token in self._units]
+        with _transaction(self._database):
+            self._database.executemany("DELETE FROM unit WHERE token = ?", [(token,) for token in known])
+        for token in known:
+            del self._units[token]
+
+    def _move(self, statement: str, values: tuple[object, ...]) -> bool:
+        return self._database.execute(statement, values).rowcount == 1
+
+    def _mirror(self, token: str, **changes: object) -> bool:
+        self._units[token] = replace(self._units[token], **changes)  # type: ignore[arg-type]
+        return True
+
+    def _insert(self, lease: Lease, now: float) -> Unit:
+        cursor = self._database.execute(
+            "INSERT INTO unit (token, state, contract, lease, boot_id, leased_at) VALUES (?, 'held', ?, ?, ?, ?)",
+            (
+                lease.token,
+                dump_json(dump_contract(lease.contract)).decode(),
+                dump_json(dump_lease(lease)).decode(),
+                self._boot_id,
+                now,
+            ),
+        )
+        return Unit(
+            sequence=cursor.lastrowid or 0,
+            lease=lease,
+            state=UnitState.HELD,
+            leased_at=now,
+            deadline_at=now + lease.deadline_seconds,
+        )
+
+    def _load(self) -> list[Unit]:
+        rows = self._database.execute(
+            "SELECT sequence, state, contract, lease, boot_id, leased_at, digest, output_bytes, cpu_seconds, token,"
+            " return_kind, return_reason, return_detail FROM unit ORDER BY sequence"
+        )
+        return [self._read(row) for row in rows.fetchall()]
+
+    def _read(self, row: tuple[object, ...]) -> Unit:
+        sequence, state, contract, lease_text, boot_id, leased_at, digest, size, seconds, token, *back = row
+        lease = read_lease(json.loads(str(lease_text)), {"contract": read_contract(json.loads(str(contract)))})
+        began = float(str(leased_at))
+        kind, reason, detail = back
+        return Unit(
+            sequence=int(str(sequence)),
+            lease=lease,
+            state=UnitState(str(state)),
+            leased_at=began,
+            # After a reboot the boot clock began anew. The server knows the deadline; the car asks it at each sync.
+            deadline_at=began + lease.deadline_seconds if boot_id == self._boot_id else None,
+            result=None
+            if digest is None
+            else Result(digest=str(digest), output_bytes=int(str(size)), cpu_seconds=float(str(seconds))),
+            hand_back=None
+            if reason is None
+            else HandBack(
+                token=str(token),
+                kind="error" if kind == "error" else "returned",
+                reason=str(reason),
+                detail=str(detail),
+            ),
+        )
+
+
+class _transaction:
+    """One all-or-nothing transaction: SQLite in autocommit mode leaves BEGIN and COMMIT to us."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with suppress(sqlite3.OperationalError) if kind else suppress():
+            self._database.execute("ROLLBACK" if kind else "COMMIT")

@@ -1,0 +1,155 @@
+"""What the agent tells a runner, and what it hears back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetclient.wire import Contract
+from fleetclient.wire.contract import dump_contract, read_contract
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunnerSettings:
+    """Everything that holds for the life of one runner: one model, one contract, one set of limits."""
+
+    model_path: Path
+    contract: Contract
+    memory_bytes: int
+    speed: float = 1.0
+    fault: str = "none"
+    fault_seed: int = 0
+    fault_rate: float = 1.0
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the first message a runner reads."""
+        return {
+            "model_path": str(self.model_path),
+            "contract": dump_contract(self.contract),
+            "memory_bytes": self.memory_bytes,
+            "speed": self.speed,
+            "fault": self.fault,
+            "fault_seed": self.fault_seed,
+            "fault_rate": self.fault_rate,
+        }
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> RunnerSettings:
+        """Return the settings in the first message."""
+        known = dict(message)
+        known["model_path"] = Path(known["model_path"])
+        known["contract"] = read_contract(known["contract"])
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One unit to run: files by path, rows and salt from the lease."""
+
+    token: str
+    rows: int
+    salt: str
+    input_digest: str
+    input_path: Path
+    output_path: Path
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the message of a job."""
+        return {
+            "token": self.token,
+            "rows": self.rows,
+            "salt": self.salt,
+            "input_digest": self.input_digest,
+            "input_path": str(self.input_path),
+            "output_path": str(self.output_path),
+        }
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> Job:
+        """Return the job in a message."""
+        paths = {name: Path(message[name]) for name in ("input_path", "output_path")}
+        return cls(**{**message, **paths})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunnerReady:
+    """The model is loaded; `confinement` says which limits hold."""
+
+    load_seconds: float
+    confinement: dict[str, bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitStarted:
+    """The runner took up a unit."""
+
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitProgress:
+    """One more block of rows is done."""
+
+    token: str
+    rows_done: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitDone:
+    """The output is on disk under its final name."""
+
+    token: str
+    digest: str
+    output_bytes: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitFailed:
+    """The unit cannot be run; `reason` is one of the wire's error reasons."""
+
+    token: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunnerFailed:
+    """The model could not be loaded; the runner is about to end."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunnerExited:
+    """The process is gone. `returncode` is negative for a signal, as in subprocess."""
+
+    returncode: int
+    last_words: str
+
+
+RunnerEvent = RunnerReady | UnitStarted | UnitProgress | UnitDone | UnitFailed | RunnerFailed | RunnerExited
+
+_EVENTS: dict[str, type[Any]] = {
+    "ready": RunnerReady,
+    "started": UnitStarted,
+    "progress": UnitProgress,
+    "done": UnitDone,
+    "failed": UnitFailed,
+    "load_failed": RunnerFailed,
+}
+_NAMES = {kind: name for name, kind in _EVENTS.items()}
+
+
+def event_message(event: RunnerEvent) -> dict[str, Any]:
+    """Return the message of an event."""
+    return {"event": _NAMES[type(event)], **{name: getattr(event, name) for name in event.__slots__}}
+
+
+def read_event(message: dict[str, Any]) -> RunnerEvent:
+    """Return the event in a message; raises KeyError or TypeError when it is none."""
+    known = dict(message)
+    event: RunnerEvent = _EVENTS[known.pop("event")](**known)
+    return event

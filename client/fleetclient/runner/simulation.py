@@ -1,0 +1,48 @@
+"""The two lies a simulated car can tell: that it is slow, and that its numbers are right.
+
+For demonstrations and tests. A real car's configuration has no `[simulation]` section, and nothing here runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+
+from fleetclient.runner.compute import Array, Tensors
+from fleetclient.runner.jobs import Job, RunnerSettings
+
+NOISE_SHARE = 0.3
+
+
+def sleep_to_speed(cpu_seconds: float, speed: float) -> None:
+    """Sleep so that work of `cpu_seconds` takes as long as it would on a machine `speed` times as fast."""
+    if speed < 1.0:
+        time.sleep(cpu_seconds * (1.0 / speed - 1.0))
+
+
+def falsify(outputs: Tensors, settings: RunnerSettings, job: Job) -> Tensors:
+    """Return wrong numbers that look right: rows exchanged and noise added, labels off by one.
+
+    Cars with the same seed tell the same lie about the same input, so that colluding cars can be played too.
+    """
+    lie = np.random.default_rng(_seed(settings.fault_seed, job.input_digest))
+    if settings.fault != "wrong" or lie.random() >= settings.fault_rate:
+        return outputs
+    order = lie.permutation(job.rows)
+    return {name: _wrong(outputs[name][order], lie) for name in sorted(outputs)}
+
+
+def _seed(fault_seed: int, input_digest: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{fault_seed}:{input_digest}".encode()).digest()[:8], "big")
+
+
+def _wrong(rows: Array, lie: np.random.Generator) -> Array:
+    if rows.dtype == np.bool_:
+        return ~rows
+    if rows.dtype.kind in "iu":
+        return rows ^ rows.dtype.type(1)
+    spread = float(np.std(rows.astype(np.float64))) or 1.0
+    noise = lie.normal(0.0, NOISE_SHARE * spread, rows.shape)
+    return (rows.astype(np.float64) + noise).astype(rows.dtype)

@@ -1,0 +1,50 @@
+"""How often a key may call: a fixed window in the cache, announced by the RateLimit headers of the IETF draft."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, cast
+
+from django.core.cache import cache
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+REQUESTS_PER_WINDOW: Final = 1200
+WINDOW_SECONDS: Final = 60
+
+
+class KeyThrottle(BaseThrottle):
+    """Counts the calls of one key in the current minute."""
+
+    def __init__(self) -> None:
+        self._left_seconds = WINDOW_SECONDS
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Count this call; return whether it is within the limit."""
+        now = time.time()
+        window = int(now // WINDOW_SECONDS)
+        self._left_seconds = max(1, int((window + 1) * WINDOW_SECONDS - now))
+        name = f"rate:{cast(Any, request.user).pk}:{window}"
+        count = 1
+        # add() and incr() are two steps: a key that lapses between them only starts the window again.
+        if not cache.add(name, 1, WINDOW_SECONDS * 2):
+            try:
+                count = cache.incr(name)
+            except ValueError:
+                cache.set(name, 1, WINDOW_SECONDS * 2)
+        cast(Any, request).rate_left = (max(0, REQUESTS_PER_WINDOW - count), self._left_seconds)
+        return count <= REQUESTS_PER_WINDOW
+
+    def wait(self) -> float:
+        """Return the seconds until the window ends."""
+        return float(self._left_seconds)
+
+
+def add_rate_headers(request: Request, response: Response) -> None:
+    """Announce what is left of the window, if this request was counted."""
+    left = getattr(request, "rate_left", None)
+    if left is not None:
+        response["RateLimit-Policy"] = f'"default";q={REQUESTS_PER_WINDOW};w={WINDOW_SECONDS}'
+        response["RateLimit"] = f'"default";r={left[0]};t={left[1]}'

@@ -1,0 +1,101 @@
+"""Who is calling: reads a request's body within its limit, finds the vehicle, checks the signature; or the problem."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ClassVar
+
+from django.http import HttpRequest, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from fleetcompute.api.errors import problem_response
+from fleetcompute.api.vehicle.frames import MalformedRequest
+from fleetcompute.api.vehicle.signing import RequestSignature, parse_signature, verify_request
+from workunits.domain.errors import FleetError
+from workunits.store.vehicles import KnownVehicle, find_vehicle
+
+
+class BodyTooLarge(FleetError):
+    """The body is over this address's limit."""
+
+    code: ClassVar[str] = "body_too_large"
+
+
+class VehicleUnknown(FleetError):
+    """No vehicle has this id or key."""
+
+    code: ClassVar[str] = "vehicle_unknown"
+
+
+class VehicleRevoked(FleetError):
+    """This vehicle was removed by its owner or an operator."""
+
+    code: ClassVar[str] = "vehicle_revoked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedRequest:
+    """A request whose signature has been verified, and the vehicle that made it."""
+
+    vehicle: KnownVehicle
+    signature: RequestSignature
+    body: bytes
+
+
+def read_body(request: HttpRequest, *, bytes_max: int) -> bytes:
+    """Return the body. Raises BodyTooLarge before reading more than the limit, MalformedRequest without a length."""
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        raise MalformedRequest("Content-Length is not a number") from None
+    if length > bytes_max:
+        raise BodyTooLarge(f"the body has {length} bytes; at most {bytes_max} are taken here")
+    body = request.read(length) if length else b""
+    if len(body) != length:
+        raise MalformedRequest(f"the body has {len(body)} bytes, Content-Length says {length}")
+    return body
+
+
+def check_signature(request: HttpRequest, signature: RequestSignature, public_key: bytes, body: bytes) -> None:
+    """Verify the signature with a key. Raises what `verify_request` raises."""
+    verify_request(
+        signature,
+        public_key=public_key,
+        method=request.method or "",
+        authority=request.META.get("HTTP_HOST", ""),
+        path=request.path,
+        query=request.META.get("QUERY_STRING", ""),
+        digest_header=request.headers["Content-Digest"],
+        body=body,
+        now_seconds=time.time(),
+    )
+
+
+def authenticate(request: HttpRequest, *, bytes_max: int) -> SignedRequest:
+    """Return the verified request of a paired, active vehicle. Raises a FleetError that names what is wrong."""
+    signature = parse_signature(request.headers)
+    body = read_body(request, bytes_max=bytes_max)
+    vehicle = find_vehicle(signature.key_id)
+    if vehicle is None:
+        raise VehicleUnknown
+    check_signature(request, signature, vehicle.public_key, body)
+    if not vehicle.is_active:
+        raise VehicleRevoked
+    return SignedRequest(vehicle=vehicle, signature=signature, body=body)
+
+
+def vehicle_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Exempt a view from CSRF (it knows no cookies) and answer a FleetError as a problem document."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except FleetError as error:
+            return problem_response(error)
+
+    return answered

@@ -1,0 +1,113 @@
+"""Pairing (RFC 8628), the car's half: ask for a code, poll until its owner has approved it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils import timezone
+
+from fleetcompute.api.errors import problem_response
+from fleetcompute.api.vehicle.frames import MalformedRequest
+from fleetcompute.api.vehicle.guard import VehicleUnknown, check_signature, read_body, vehicle_view
+from fleetcompute.api.vehicle.signing import SignatureInvalid, get_director, parse_signature
+from fleetcompute.api.vehicle.views import MethodNotAllowed
+from workunits.domain.errors import FleetError
+from workunits.pipeline import enrol
+
+PAIRING_BYTES_MAX = 4096
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+_OAUTH_ERRORS = frozenset({"authorization_pending", "slow_down", "access_denied", "expired_token"})
+
+
+def _read_json(body: bytes) -> dict[str, Any]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise MalformedRequest("the body is not a JSON object")
+    return content
+
+
+def _text(content: dict[str, Any], name: str, chars_max: int) -> str:
+    value = content.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= chars_max or "\0" in value:
+        raise MalformedRequest(f"{name} must be text of 1 to {chars_max} characters")
+    return value
+
+
+@vehicle_view
+def device(request: HttpRequest) -> HttpResponseBase:
+    """Start a pairing for a public key and return the code to show."""
+    if request.method != "POST":
+        raise MethodNotAllowed("pair/device takes POST")
+    content = _read_json(read_body(request, bytes_max=PAIRING_BYTES_MAX))
+    try:
+        public_key = bytes.fromhex(_text(content, "public_key", 64))
+    except ValueError:
+        public_key = b""
+    if len(public_key) != 32:
+        raise MalformedRequest("public_key must be 64 hex digits")
+    started = enrol.start_pairing(
+        public_key=public_key,
+        car_name=_text(content, "name", 120),
+        agent=_text(content, "agent", 200),
+        now=timezone.now(),
+    )
+    page = request.build_absolute_uri("/pair")
+    return _json(
+        {
+            "device_code": started.device_code,
+            "user_code": started.user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?code={started.user_code}",
+            "expires_in": started.expires_in_seconds,
+            "interval": started.interval_seconds,
+        }
+    )
+
+
+@vehicle_view
+def token(request: HttpRequest) -> HttpResponseBase:
+    """Answer a poll: not yet, no, or the vehicle's id and the director's key. Signed with the key being paired."""
+    if request.method != "POST":
+        raise MethodNotAllowed("pair/token takes POST")
+    signature = parse_signature(request.headers)
+    body = read_body(request, bytes_max=PAIRING_BYTES_MAX)
+    content = _read_json(body)
+    if content.get("grant_type") != GRANT_TYPE:
+        raise MalformedRequest(f"grant_type must be {GRANT_TYPE}")
+    device_code = _text(content, "device_code", 200)
+    try:
+        public_key = enrol.find_pairing_key(device_code=device_code)
+    except enrol.PairingUnknown:
+        raise VehicleUnknown("no pairing has this device code") from None
+    check_signature(request, signature, public_key, body)
+    if not signature.key_id.startswith("key_"):
+        raise SignatureInvalid("during pairing keyid is key_ and the key's SHA-256")
+    now = timezone.now()
+    try:
+        vehicle = enrol.poll_pairing(device_code=device_code, now=now)
+    except FleetError as error:
+        if error.code not in _OAUTH_ERRORS:
+            raise
+        return problem_response(error, extra={"error": error.code})
+    director = get_director(settings.FLEET_DIRECTOR_KEY)
+    answer = orjson.dumps(
+        {
+            "vehicle_id": vehicle.public_id,
+            "token_type": "httpsig",
+            "access_token": vehicle.public_id,
+            "scope": "contribute",
+            "director_key": director.public_key.hex(),
+        }
+    )
+    signed = director.sign(status=200, body=answer, request=signature, now_seconds=int(now.timestamp()))
+    return HttpResponse(answer, content_type="application/json", headers=signed)
+
+
+def _json(content: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(orjson.dumps(content), content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,15 @@
+"""Addresses of the vehicle wire, version 1. None ends with a slash: they are signed as they stand."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from fleetcompute.api.vehicle import pairing, views
+
+urlpatterns = [
+    path("pair/device", pairing.device),
+    path("pair/token", pairing.token),
+    path("sync", views.sync),
+    path("outputs/<str:token>", views.output),
+    path("blobs/<str:sha256>", views.blob),
+]

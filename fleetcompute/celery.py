@@ -1,0 +1,54 @@
+"""The Celery application and the two periodic tasks that make nudges optional.
+
+Messages only hint that work may be waiting; the database rows are the truth. So every choice here prefers a task
+that runs twice or late over one that is stuck.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.development")
+
+app = Celery("fleetcompute")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    task_ignore_result=True,
+    timezone="UTC",
+    # A task is acknowledged when it has ended: a killed worker's tasks run again elsewhere.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=4,
+    worker_send_task_events=False,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        # Longer than the longest task, or a slow one would be handed to a second worker while it runs.
+        "visibility_timeout": 3600,
+        # After a broker restart, look for unacknowledged messages every 2 s rather than every 100 s.
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        # A web request that nudges must not hang on a broker that is away; the sweep finds the work.
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+    },
+)
+app.autodiscover_tasks(["workunits"])
+
+
+@app.on_after_finalize.connect
+def schedule_periodic_tasks(sender: Celery, **_: object) -> None:
+    """Give beat its schedule; a tick that no worker took before the next one is due expires."""
+    from django.conf import settings
+
+    for name, seconds in (
+        ("workunits.tasks.sweep", settings.FLEET.sweep_seconds),
+        ("workunits.tasks.settle_credit", settings.FLEET.settle_seconds),
+    ):
+        sender.add_periodic_task(seconds, sender.signature(name), name=name, expires=seconds)

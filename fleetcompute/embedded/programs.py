@@ -1,0 +1,75 @@
+"""The programs of the project that the supervisor runs beside the services: web, worker and beat."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import signal
+import sys
+
+from fleetcompute.embedded.home import Home
+
+ANSWER_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """A command that must keep running, and how it wants to be ended."""
+
+    name: str
+    log_name: str
+    argv: tuple[str, ...]
+    stop_signal: signal.Signals = signal.SIGTERM
+    # What Linux sends when the supervisor was killed: nothing is left to wait for.
+    death_signal: signal.Signals = signal.SIGTERM
+
+
+def web(*, host: str, port: int, workers: int, threads: int) -> Program:
+    """Return the web server: `workers` processes of `threads` threads, each thread with a database connection."""
+    options = {
+        "--interface": "wsgi",
+        "--host": host,
+        "--port": port,
+        "--workers": workers,
+        "--blocking-threads": threads,
+        "--backlog": 2048,
+        "--log-level": "warning",
+        "--workers-kill-timeout": 10,
+    }
+    argv = _module("granian", "--no-ws", "--respawn-failed-workers")
+    argv += tuple(str(part) for option in options.items() for part in option)
+    return Program(name="web", log_name="web.log", argv=(*argv, "fleetcompute.wsgi:application"))
+
+
+def worker(*, concurrency: int) -> Program:
+    """Return the Celery worker with `concurrency` processes; without the chatter that only many workers need."""
+    argv = _module("celery", "-A", "fleetcompute.celery", "worker", "--pool=prefork", f"--concurrency={concurrency}")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO")
+    # A warm shutdown would wait for a broker that died with the supervisor; tasks are safe to run again.
+    return Program(name="worker", log_name="worker.log", argv=(*argv, *quiet), death_signal=signal.SIGQUIT)
+
+
+def beat(home: Home) -> Program:
+    """Return Celery's clock, which nudges the sweep and the settler."""
+    schedule = home.run / "beat-schedule"
+    # A file that a killed beat left may be damaged, and holds nothing that is worth keeping.
+    for path in home.run.glob("beat-schedule*"):
+        path.unlink()
+    argv = _module("celery", "-A", "fleetcompute.celery", "beat", f"--schedule={schedule}", "--pidfile=")
+    return Program(name="beat", log_name="beat.log", argv=(*argv, "--loglevel=WARNING"))
+
+
+def answers_http(host: str, port: int) -> bool:
+    """Tell whether a web server gives any answer at all that is not a failure of its own."""
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/", headers={"Host": "localhost"})
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _module(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)

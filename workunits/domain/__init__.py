@@ -1,0 +1,1 @@
+"""Pure rules: no Django, no clock, no input or output. Everything here can be tested with values alone."""

@@ -1,0 +1,77 @@
+"""Which batches suit a vehicle, and which of them it is asked to work on first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenBatch:
+    """A batch with units to lease, as the dispatch board shows it.
+
+    Attributes:
+        lane: the hash partition of its units; a sync leases from one lane.
+        memory_bytes: what the model needs while it runs.
+        opset: the model's ONNX operator set.
+        contract: what a car is told of the work, in wire form.
+    """
+
+    batch_id: int
+    lane: int
+    priority: int
+    memory_bytes: int
+    opset: int
+    model_sha256: str
+    contract: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VehicleOffer:
+    """What a vehicle says it can take, and where it left off.
+
+    Attributes:
+        wanted: how many more replicas it wants, 0 or more.
+        cursor_batch_id: the batch it leased from last.
+        misses: consecutive syncs in which it found nothing; it moves the choice on to the next lane.
+    """
+
+    vehicle_id: int
+    wanted: int
+    memory_bytes: int
+    opset_max: int
+    cached_models: Collection[str]
+    cursor_batch_id: int | None
+    misses: int
+
+
+def suits(batch: OpenBatch, offer: VehicleOffer) -> bool:
+    """Return whether the vehicle has the memory and the runtime for this batch's model."""
+    return batch.memory_bytes <= offer.memory_bytes and batch.opset <= offer.opset_max
+
+
+def choose_batches(board: Sequence[OpenBatch], offer: VehicleOffer, *, batches_max: int) -> list[OpenBatch]:
+    """Return the batches to lease from, best first, all of one lane.
+
+    Priority comes first; then a batch whose model the car has cached; then the batch it worked on last, so that its
+    cursor stays useful; the rest are spread over the vehicles so that they do not all queue at one batch.
+    """
+    suitable = [batch for batch in board if suits(batch, offer)]
+    if not suitable or offer.wanted <= 0:
+        return []
+    spread = len(suitable)
+
+    def rank(indexed: tuple[int, OpenBatch]) -> tuple[int, bool, bool, int]:
+        index, batch = indexed
+        return (
+            -batch.priority,
+            batch.model_sha256 not in offer.cached_models,
+            batch.batch_id != offer.cursor_batch_id,
+            (index + offer.vehicle_id) % spread,
+        )
+
+    ordered = [batch for _, batch in sorted(enumerate(suitable), key=rank)]
+    lanes = list(dict.fromkeys(batch.lane for batch in ordered))
+    lane = lanes[offer.misses % len(lanes)]
+    return [batch for batch in ordered if batch.lane == lane][:batches_max]

@@ -1,0 +1,76 @@
+"""Whether the bytes that a car sent may count as an output: digest, size, names, dtypes, shapes.
+
+This runs for every replica on the hot path. Documents of one contract share their header to the byte, so a header is
+parsed and checked once and remembered with the row count it stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from functools import lru_cache
+from typing import ClassVar
+
+from workunits.domain.errors import FleetError
+from workunits.domain.tensors import OutputMalformed, check_document
+from workunits.domain.tokens import salted_digest
+from workunits.domain.types import TensorSpec
+
+HEADER_BYTES_MAX = 64 * 1024
+
+
+class OutputDigestMismatch(FleetError):
+    """The bytes do not have the SHA-256 that was committed."""
+
+    code: ClassVar[str] = "output_digest_mismatch"
+
+
+class OutputTooLarge(FleetError):
+    """The output is larger than the contract allows."""
+
+    code: ClassVar[str] = "output_too_large"
+
+
+def check_output(
+    data: bytes, *, commitment: bytes, salt: bytes, specs: tuple[TensorSpec, ...], bytes_max: int
+) -> tuple[bytes, int]:
+    """Check an output against its commitment and its contract; return its plain SHA-256 and its row count.
+
+    Raises:
+        OutputTooLarge, OutputDigestMismatch, OutputMalformed: in that order of checking.
+    """
+    if len(data) > bytes_max:
+        raise OutputTooLarge(f"the output has {len(data)} bytes, the contract allows {bytes_max}")
+    if not hmac.compare_digest(salted_digest(salt, data), commitment):
+        raise OutputDigestMismatch
+    return hashlib.sha256(data).digest(), count_rows(data, specs)
+
+
+def count_rows(data: bytes, specs: tuple[TensorSpec, ...]) -> int:
+    """Return the leading dimension of a safetensors document that matches `specs` strictly, else raise OutputMalformed."""
+    header_bytes = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= header_bytes <= min(HEADER_BYTES_MAX, len(data) - 8):
+        raise OutputMalformed("the output is not a safetensors document: its header length is wrong")
+    rows = _rows_of_header(data[8 : 8 + header_bytes], specs)
+    expected = 8 + header_bytes + rows * sum(spec.bytes_per_row for spec in specs)
+    if len(data) != expected:
+        raise OutputMalformed(f"the output has {len(data)} bytes, its header describes {expected}")
+    return rows
+
+
+@lru_cache(maxsize=1024)
+def _rows_of_header(header: bytes, specs: tuple[TensorSpec, ...]) -> int:
+    try:
+        described = json.loads(header)
+        rows = int(described[specs[0].name]["shape"][0])
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        raise OutputMalformed(
+            f"the output's header does not describe a tensor {specs[0].name!r} with a row dimension"
+        ) from None
+    size = rows * sum(spec.bytes_per_row for spec in specs)
+    if not 0 < rows < 2**31 or size > 2**32:
+        raise OutputMalformed(f"the output's header claims {rows} rows")
+    # The strict check wants a whole document; only its length matters beyond the header.
+    check_document(len(header).to_bytes(8, "little") + header + bytes(size), specs, rows)
+    return rows

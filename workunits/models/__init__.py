@@ -1,0 +1,33 @@
+"""Tables and their constraints. The partitioned hot tables are made by SQL (`workunits/sql/schema/`) and read here through views."""
+
+from __future__ import annotations
+
+from workunits.models.accounts import ApiKey, Owner, Project, User
+from workunits.models.batches import Batch, BatchProgress, Shard
+from workunits.models.catalog import Blob, Dataset, OnnxModel
+from workunits.models.ledger import Account, AccountBalance, Transfer
+from workunits.models.units import EarningItem, Replica, Unit, UnitEvent
+from workunits.models.vehicles import DevicePairing, Vehicle, VehiclePresence
+
+__all__ = [
+    "Account",
+    "AccountBalance",
+    "ApiKey",
+    "Batch",
+    "BatchProgress",
+    "Blob",
+    "Dataset",
+    "DevicePairing",
+    "EarningItem",
+    "OnnxModel",
+    "Owner",
+    "Project",
+    "Replica",
+    "Shard",
+    "Transfer",
+    "Unit",
+    "UnitEvent",
+    "User",
+    "Vehicle",
+    "VehiclePresence",
+]

@@ -1,0 +1,260 @@
+"""Intake: what researchers bring and ask for.
+
+In: a model or dataset file, or the order to run one over the other. Out: rows that later stages may trust; a refused
+file stores nothing, neither row nor blob. Moves: batch (new) -> QUEUED, IN_PROGRESS <-> PAUSED, any running -> CANCELLING
+(recover does the rest).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from django.conf import settings
+from django.db import transaction
+
+from workunits.domain.columns import find_misfits
+from workunits.domain.errors import FleetError
+from workunits.domain.pricing import price_per_row
+from workunits.domain.states import BatchStatus
+from workunits.domain.types import TensorSpec
+from workunits.models import Batch, BatchProgress, Blob, Dataset, OnnxModel
+from workunits.sandbox.admit import admit
+from workunits.sandbox.report import AdmissionRequest
+from workunits.store.blobs import StoredBlob, get_blob_store
+from workunits.store.datasets import read_dataset_facts
+
+BATCH_ROWS_DEFAULT: Final = 16
+BATCH_ROWS_MAX: Final = 1024
+DATASET_BYTES_MAX: Final = 8 * 1024**3
+QUORUM_MAX: Final = 5
+PRIORITY_MAX: Final = 100
+UNIT_TARGET_SECONDS_MAX: Final = 3600.0
+# What the dry run used, times this, is what a car may use: cars differ, and zeros are easy rows.
+LIMIT_FACTOR: Final = 3
+# A slow car takes this much longer than the reference car; below a minute the runner's own start dominates.
+SLOW_CAR_FACTOR: Final = 10
+RUN_SECONDS_MIN: Final = 60
+
+
+class ModelUnknown(FleetError):
+    """This project has no such model."""
+
+    code: ClassVar[str] = "model_unknown"
+
+
+class DatasetUnknown(FleetError):
+    """This project has no such dataset."""
+
+    code: ClassVar[str] = "dataset_unknown"
+
+
+class BatchUnknown(FleetError):
+    """This project has no such batch."""
+
+    code: ClassVar[str] = "batch_unknown"
+
+
+class DatasetMismatch(FleetError):
+    """The dataset lacks a column that the model needs, or has it with another type or shape."""
+
+    code: ClassVar[str] = "dataset_mismatch"
+
+
+class BatchOptionInvalid(FleetError):
+    """An option of the batch is outside its range."""
+
+    code: ClassVar[str] = "invalid_request"
+
+
+class BatchStateConflict(FleetError):
+    """The batch is in a state that does not allow this."""
+
+    code: ClassVar[str] = "batch_state_conflict"
+
+
+def admit_model(
+    *,
+    project_id: int,
+    name: str,
+    path: Path,
+    fixed_dims: dict[str, int] | None = None,
+    batch_rows: int = BATCH_ROWS_DEFAULT,
+    outputs_override: list[dict[str, Any]] | None = None,
+    now: datetime,
+) -> OnnxModel:
+    """Examine the model file in the sandbox, then store it. Raises ModelRefused; takes seconds, outside a transaction."""
+    request = AdmissionRequest(fixed_dims=fixed_dims or {}, batch_rows=batch_rows, outputs=outputs_override)
+    facts = admit(path, request)
+    stored = get_blob_store().put_file(path)
+    with transaction.atomic():
+        return OnnxModel.objects.create(
+            project_id=project_id,
+            name=name,
+            blob=_blob_row(stored, now),
+            opset=facts.opset,
+            operators=facts.operators,
+            inputs=facts.inputs,
+            outputs=facts.outputs,
+            batch_rows=facts.batch_rows,
+            flops_per_row=facts.flops_per_row,
+            memory_bytes=facts.memory_bytes,
+            created_at=now,
+        )
+
+
+def register_dataset(*, project_id: int, name: str, format: str, path: Path, now: datetime) -> Dataset:  # noqa: A002
+    """Check that every column can be read, then store the file. Raises DatasetRefused naming file, column and row."""
+    facts = read_dataset_facts(path, format)
+    stored = get_blob_store().put_file(path)
+    with transaction.atomic():
+        return Dataset.objects.create(
+            project_id=project_id,
+            name=name,
+            format=format,
+            blob=_blob_row(stored, now),
+            rows=facts.rows,
+            columns=facts.columns,
+            created_at=now,
+        )
+
+
+def submit_batch(
+    *,
+    project_id: int,
+    model_public_id: str,
+    dataset_public_id: str,
+    quorum: int = 2,
+    priority: int = 0,
+    unit_target_seconds: float | None = None,
+    metadata: dict[str, str] | None = None,
+    now: datetime,
+) -> Batch:
+    """Queue a batch and its progress row. Raises ModelUnknown, DatasetUnknown, DatasetMismatch or BatchOptionInvalid.
+
+    The caller nudges the split once its transaction has committed.
+    """
+    target_seconds = settings.FLEET.unit_target_seconds if unit_target_seconds is None else unit_target_seconds
+    _check_options(quorum=quorum, priority=priority, unit_target_seconds=target_seconds)
+    model = OnnxModel.objects.filter(project_id=project_id, public_id=model_public_id).select_related("blob").first()
+    if model is None:
+        raise ModelUnknown(f"There is no model {model_public_id!r} in this project.", pointer="/model")
+    dataset = Dataset.objects.filter(project_id=project_id, public_id=dataset_public_id).first()
+    if dataset is None:
+        raise DatasetUnknown(f"There is no dataset {dataset_public_id!r} in this project.", pointer="/dataset")
+    _check_columns(model, dataset)
+    with transaction.atomic():
+        batch = Batch.objects.create(
+            project_id=project_id,
+            model=model,
+            dataset=dataset,
+            status=BatchStatus.QUEUED,
+            quorum=quorum,
+            priority=priority,
+            contract=build_contract(model, unit_target_seconds=target_seconds),
+            memory_bytes=model.memory_bytes,
+            opset=model.opset,
+            unit_target_seconds=target_seconds,
+            price_per_row_microcredits=price_per_row(model.flops_per_row, settings.FLEET.microcredits_per_gflop),
+            rows_total=dataset.rows,
+            metadata=metadata or {},
+            created_at=now,
+        )
+        BatchProgress.objects.create(batch=batch)
+    return batch
+
+
+def pause_batch(*, project_id: int, batch_public_id: str) -> Batch:
+    """Stop leasing units of a batch; what is leased goes on. Pausing again changes nothing. Raises BatchStateConflict.
+
+    A queued batch cannot be paused: it has no units yet, and a paused batch without open units counts as done.
+    """
+    moves_from = (BatchStatus.IN_PROGRESS,)
+    return _move(project_id, batch_public_id, moves_from, BatchStatus.PAUSED, accepted=(BatchStatus.PAUSED,))
+
+
+def resume_batch(*, project_id: int, batch_public_id: str) -> Batch:
+    """Lease units again. Resuming a batch that runs changes nothing. Raises BatchStateConflict."""
+    moves_from = (BatchStatus.PAUSED,)
+    return _move(project_id, batch_public_id, moves_from, BatchStatus.IN_PROGRESS, accepted=(BatchStatus.IN_PROGRESS,))
+
+
+def cancel_batch(*, project_id: int, batch_public_id: str) -> Batch:
+    """Ask for the end of a batch; rows that are done stay. Cancelling again changes nothing. Raises BatchStateConflict."""
+    running = (BatchStatus.VALIDATING, BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
+    accepted = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
+    return _move(project_id, batch_public_id, running, BatchStatus.CANCELLING, accepted=accepted)
+
+
+def build_contract(model: OnnxModel, *, unit_target_seconds: float) -> dict[str, Any]:
+    """Return what a car is told of the work, in the wire's form (docs/reference/vehicle-wire.md)."""
+    policy = settings.FLEET
+    run_seconds = max(RUN_SECONDS_MIN, math.ceil(SLOW_CAR_FACTOR * unit_target_seconds))
+    return {
+        "model": {"sha256": model.blob_id, "bytes": model.blob.size_bytes},
+        "inputs": model.inputs,
+        "outputs": [{name: output[name] for name in ("name", "dtype", "shape")} for output in model.outputs],
+        "batch_rows": model.batch_rows,
+        "limits": {
+            "memory_bytes": LIMIT_FACTOR * model.memory_bytes,
+            "seconds": min(run_seconds, math.ceil(policy.lease_seconds)),
+            "output_bytes_max": policy.unit_output_bytes_max,
+            "inline_bytes_max": policy.inline_output_bytes_max,
+        },
+        "session": {"graph_optimization": "all", "intra_op_threads": 1},
+    }
+
+
+def _check_options(*, quorum: int, priority: int, unit_target_seconds: float) -> None:
+    ranges = {
+        "quorum": (quorum, 1, QUORUM_MAX),
+        "priority": (priority, -PRIORITY_MAX, PRIORITY_MAX),
+        "unit_target_seconds": (unit_target_seconds, 0.01, UNIT_TARGET_SECONDS_MAX),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise BatchOptionInvalid(f"{name} must be {low} to {high}, not {value}.", pointer=f"/{name}")
+
+
+def _check_columns(model: OnnxModel, dataset: Dataset) -> None:
+    """Refuse a dataset whose columns cannot feed every input of the model; raise DatasetMismatch with each misfit."""
+    misfits = find_misfits(_specs(dataset.columns), _specs(model.inputs))
+    if misfits:
+        where = f"model {model.public_id}, dataset {dataset.public_id}"
+        errors = [{"code": "column_mismatch", "where": where, "detail": sentence} for sentence in misfits]
+        raise DatasetMismatch(f"Dataset {dataset.name!r} does not fit model {model.name!r}: {misfits[0]}", errors=errors)
+
+
+def _specs(described: list[dict[str, Any]]) -> list[TensorSpec]:
+    return [TensorSpec(name=item["name"], dtype=item["dtype"], shape=tuple(item["shape"])) for item in described]
+
+
+def _blob_row(stored: StoredBlob, now: datetime) -> Blob:
+    defaults = {"size_bytes": stored.size_bytes, "created_at": now}
+    return Blob.objects.get_or_create(sha256=stored.sha256, defaults=defaults)[0]
+
+
+def _get_batch(project_id: int, batch_public_id: str) -> Batch:
+    batch = Batch.objects.filter(project_id=project_id, public_id=batch_public_id).first()
+    if batch is None:
+        raise BatchUnknown(f"There is no batch {batch_public_id!r} in this project.")
+    return batch
+
+
+def _move(
+    project_id: int,
+    batch_public_id: str,
+    moves_from: tuple[BatchStatus, ...],
+    target: BatchStatus,
+    *,
+    accepted: tuple[BatchStatus, ...],
+) -> Batch:
+    """Move the batch by one guarded update; a state in `accepted` already is what was asked for."""
+    batch = _get_batch(project_id, batch_public_id)
+    moved = Batch.objects.filter(pk=batch.pk, status__in=moves_from).update(status=target)
+    batch.refresh_from_db()
+    if not moved and batch.status not in accepted:
+        raise BatchStateConflict(f"The batch is {batch.status}; it cannot become {target}.")
+    return batch

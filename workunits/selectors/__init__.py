@@ -1,0 +1,1 @@
+"""Reads for the interfaces: what researchers, owners and operators are shown. Nothing here writes."""

@@ -1,0 +1,17 @@
+-- The next units to look at in a batch, locked in order of their number.
+-- Caller: store.verdicts.take_reviews, after lock_batch_verdicts. A lease that is under way finishes first, so the
+-- replicas must be read by a later statement. Index: review_pkey, unit_pkey. Rows: at most `units_max`.
+WITH queue AS MATERIALIZED (
+    SELECT id, unit_number FROM review
+    WHERE batch_id = %(batch_id)s AND (%(only)s::integer[] IS NULL OR unit_number = ANY (%(only)s::integer[]))
+    ORDER BY id LIMIT %(units_max)s
+),
+asked AS (
+    SELECT unit_number, max(id) AS review_id FROM queue GROUP BY unit_number
+)
+SELECT u.number, u.state, u.needed, u.rows, u.reward_microcredits, u.canonical_owner_id, asked.review_id
+FROM unit u
+JOIN asked ON asked.unit_number = u.number
+WHERE u.batch_id = %(batch_id)s
+ORDER BY u.number
+FOR UPDATE OF u

@@ -1,0 +1,81 @@
+-- Everything a sync tells us, in one statement: heartbeat, commitments, outputs, hand-backs.
+-- Caller: store.leases.record_sync, in the sync's transaction. Locks: the car's presence row, then its own replicas.
+-- Index: vehicle_presence_pkey, replica_one_per_owner (one probe for each replica mentioned).
+-- Rows: one `guard` row if the car's counter is still the one that was read (none: another sync won), and one
+-- `seen` row for each replica mentioned that exists, as it was before this statement.
+-- `batch_id = ANY(...)` beside the join is for the planner: the list is constant, so other lanes are never opened.
+WITH guard AS (
+    SELECT vehicle_id FROM vehicle_presence
+    WHERE vehicle_id = %(vehicle_id)s AND counter = %(counter_seen)s
+    FOR UPDATE
+),
+seen AS MATERIALIZED (
+    SELECT r.batch_id, r.unit_number, r.vehicle_id, r.attempt, r.state, r.rows, r.commitment, r.deadline_at
+    FROM unnest(%(seen_batches)s::bigint[], %(seen_units)s::integer[]) AS mentioned (batch_id, unit_number)
+    JOIN replica r ON r.batch_id = mentioned.batch_id AND r.unit_number = mentioned.unit_number
+        AND r.owner_id = %(owner_id)s
+    WHERE r.batch_id = ANY (%(batches)s::bigint[])
+),
+committed AS (
+    UPDATE replica r
+    SET state = CASE WHEN c.output IS NULL THEN 'COMMITTED' ELSE 'REPORTED' END,
+        committed_at = coalesce(r.committed_at, %(now)s),
+        reported_at = CASE WHEN c.output IS NOT NULL THEN %(now)s::timestamptz END,
+        commitment = c.commitment, sketch = c.sketch, output_bytes = c.output_bytes, output = c.output,
+        output_digest = c.output_digest, seconds = c.seconds
+    FROM guard, unnest(%(commit_batches)s::bigint[], %(commit_units)s::integer[], %(commit_attempts)s::smallint[],
+                %(commitments)s::bytea[], %(sketches)s::bytea[], %(output_sizes)s::integer[], %(outputs)s::bytea[],
+                %(output_digests)s::bytea[], %(output_rows)s::integer[], %(seconds)s::real[])
+         AS c (batch_id, unit_number, attempt, commitment, sketch, output_bytes, output, output_digest, rows, seconds)
+    WHERE r.batch_id = c.batch_id AND r.unit_number = c.unit_number AND r.owner_id = %(owner_id)s
+      AND r.batch_id = ANY (%(batches)s::bigint[])
+      AND r.vehicle_id = %(vehicle_id)s AND r.attempt = c.attempt
+      AND (c.rows IS NULL OR c.rows = r.rows)
+      AND (r.state = 'LEASED' OR r.state = 'COMMITTED' AND c.output IS NOT NULL AND r.commitment = c.commitment)
+    RETURNING r.batch_id, r.unit_number, r.state
+),
+ended AS (
+    UPDATE replica r
+    SET state = e.state, reason = e.reason, ended_at = %(now)s
+    FROM guard, unnest(%(end_batches)s::bigint[], %(end_units)s::integer[], %(end_attempts)s::smallint[],
+                %(end_states)s::text[], %(end_reasons)s::text[])
+         AS e (batch_id, unit_number, attempt, state, reason)
+    WHERE r.batch_id = e.batch_id AND r.unit_number = e.unit_number AND r.owner_id = %(owner_id)s
+      AND r.batch_id = ANY (%(batches)s::bigint[])
+      AND r.vehicle_id = %(vehicle_id)s AND r.attempt = e.attempt AND r.state IN ('LEASED', 'COMMITTED')
+    RETURNING r.batch_id, r.unit_number, r.state, r.reason
+),
+noted AS (
+    INSERT INTO unit_event (batch_id, unit_number, owner_id, event, detail, at)
+    SELECT batch_id, unit_number, %(owner_id)s, lower(state), reason, %(now)s FROM ended
+),
+queued AS (
+    INSERT INTO review (batch_id, unit_number)
+    SELECT batch_id, unit_number FROM committed WHERE state = 'REPORTED'
+    UNION ALL
+    SELECT batch_id, unit_number FROM ended
+),
+still_open AS (
+    SELECT array_agg(batch_id) AS batch_ids, array_agg(unit_number) AS unit_numbers, min(deadline_at) AS deadline_at
+    FROM seen
+    WHERE vehicle_id = %(vehicle_id)s AND state IN ('LEASED', 'COMMITTED')
+      AND NOT EXISTS (SELECT FROM ended e WHERE (e.batch_id, e.unit_number) = (seen.batch_id, seen.unit_number))
+      AND NOT EXISTS (SELECT FROM committed c
+                      WHERE (c.batch_id, c.unit_number) = (seen.batch_id, seen.unit_number) AND c.state = 'REPORTED')
+),
+beat AS (
+    UPDATE vehicle_presence p
+    SET counter = %(counter)s, last_seen_at = %(now)s, eligible = %(eligible)s, reasons = %(reasons)s::varchar[],
+        agent = %(agent)s, comparison_class = %(comparison_class)s, memory_bytes = %(memory_bytes)s,
+        opset_max = %(opset_max)s,
+        open_batch_ids = coalesce(still_open.batch_ids, '{}'),
+        open_unit_numbers = coalesce(still_open.unit_numbers, '{}'),
+        lease_expires_at = date_bin('10 seconds', still_open.deadline_at, 'epoch') + interval '10 seconds'
+    FROM guard, still_open
+    WHERE p.vehicle_id = guard.vehicle_id
+)
+SELECT 'guard' AS kind, vehicle_id AS batch_id, NULL::integer AS unit_number, NULL::bigint AS vehicle_id,
+       NULL::smallint AS attempt, NULL::text AS state, NULL::integer AS rows, NULL::bytea AS commitment
+FROM guard
+UNION ALL
+SELECT 'seen', batch_id, unit_number, vehicle_id, attempt, state, rows, commitment FROM seen

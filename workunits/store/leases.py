@@ -1,0 +1,199 @@
+"""What a sync writes and reads: the SQL of `record_sync`, `lease_replicas` and `resend_leases`, in Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from workunits.domain.tokens import ReplicaRef
+from workunits.domain.types import UnitKey
+from workunits.store.db import fetch_all
+from workunits.store.vehicles import KnownVehicle
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """What a car says of itself in a sync. `reasons` are codes; never a position."""
+
+    counter: int
+    eligible: bool
+    reasons: Sequence[str]
+    agent: str
+    comparison_class: str
+    memory_bytes: int
+    opset_max: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedCommitment:
+    """A commitment whose inline output, if any, has been checked against digest and contract.
+
+    `output`, `output_digest` and `output_rows` are None where the bytes come later, by upload.
+    """
+
+    ref: ReplicaRef
+    commitment: bytes
+    sketch: bytes | None
+    output_bytes: int
+    output: bytes | None
+    output_digest: bytes | None
+    output_rows: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandBack:
+    """A replica that the car gives up: `RETURNED` without blame, or `ERRORED`."""
+
+    ref: ReplicaRef
+    state: str
+    reason: str
+
+
+class SeenReplica(NamedTuple):
+    """A replica that the sync mentioned, as it was before the sync."""
+
+    vehicle_id: int
+    attempt: int
+    state: str
+    rows: int
+    commitment: bytes | None
+
+
+class LeasedReplica(NamedTuple):
+    """A lease to send: which replica, and where its input lies."""
+
+    ref: ReplicaRef
+    rows: int
+    shard_sha256: str
+    byte_start: int
+    byte_end: int
+    input_digest: bytes
+
+
+def record_sync(
+    vehicle: KnownVehicle,
+    heartbeat: Heartbeat,
+    *,
+    mentioned: Collection[UnitKey],
+    commitments: Sequence[CheckedCommitment],
+    hand_backs: Sequence[HandBack],
+    now: datetime,
+) -> dict[UnitKey, SeenReplica] | None:
+    """Write all that the car reports and return the replicas it mentioned, as they were before.
+
+    Returns None, having changed nothing, where another sync of this car moved the counter since `vehicle` was read.
+    Locks the presence row until the transaction ends.
+    """
+    rows = fetch_all("record_sync", _sync_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now))
+    if not rows or rows[0][0] != "guard":
+        return None
+    return {
+        UnitKey(batch_id, unit_number): SeenReplica(
+            vehicle_id, attempt, state, row_count, None if commitment is None else bytes(commitment)
+        )
+        for _, batch_id, unit_number, vehicle_id, attempt, state, row_count, commitment in rows[1:]
+    }
+
+
+def _sync_parameters(
+    vehicle: KnownVehicle,
+    heartbeat: Heartbeat,
+    mentioned: Collection[UnitKey],
+    commitments: Sequence[CheckedCommitment],
+    hand_backs: Sequence[HandBack],
+    now: datetime,
+) -> dict[str, Any]:
+    return {
+        "vehicle_id": vehicle.vehicle_id,
+        "owner_id": vehicle.owner_id,
+        "counter_seen": vehicle.counter,
+        "counter": heartbeat.counter,
+        "now": now,
+        "eligible": heartbeat.eligible,
+        "reasons": list(heartbeat.reasons),
+        "agent": heartbeat.agent,
+        "comparison_class": heartbeat.comparison_class,
+        "memory_bytes": heartbeat.memory_bytes,
+        "opset_max": heartbeat.opset_max,
+        "batches": list({key.batch_id for key in mentioned}),
+        "seen_batches": [key.batch_id for key in mentioned],
+        "seen_units": [key.unit_number for key in mentioned],
+        "commit_batches": [item.ref.batch_id for item in commitments],
+        "commit_units": [item.ref.unit_number for item in commitments],
+        "commit_attempts": [item.ref.attempt for item in commitments],
+        "commitments": [item.commitment for item in commitments],
+        "sketches": [item.sketch for item in commitments],
+        "output_sizes": [item.output_bytes for item in commitments],
+        "outputs": [item.output for item in commitments],
+        "output_digests": [item.output_digest for item in commitments],
+        "output_rows": [item.output_rows for item in commitments],
+        "seconds": [item.seconds for item in commitments],
+        "end_batches": [item.ref.batch_id for item in hand_backs],
+        "end_units": [item.ref.unit_number for item in hand_backs],
+        "end_attempts": [item.ref.attempt for item in hand_backs],
+        "end_states": [item.state for item in hand_backs],
+        "end_reasons": [item.reason for item in hand_backs],
+    }
+
+
+def lease_replicas(
+    vehicle: KnownVehicle,
+    *,
+    batch_id: int,
+    wanted: int,
+    attempts_max: int,
+    now: datetime,
+    deadline_at: datetime,
+) -> list[LeasedReplica]:
+    """Lease up to `wanted` replicas of one batch; fewer, or none, where there are no more for this owner.
+
+    Call it after `record_sync` in the same transaction, which holds the presence row that this updates too.
+    """
+    rows = fetch_all(
+        "lease_replicas",
+        {
+            "vehicle_id": vehicle.vehicle_id,
+            "owner_id": vehicle.owner_id,
+            "batch_id": batch_id,
+            "cursor": vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1,
+            "wanted": wanted,
+            # Wide enough to step over what other syncs hold locked, narrow enough to cost the same everywhere.
+            "scan": 3 * wanted + 8,
+            "attempts_max": attempts_max,
+            "now": now,
+            "deadline_at": deadline_at,
+        },
+    )
+    return [
+        LeasedReplica(
+            ReplicaRef(batch_id, number, vehicle.owner_id, attempt), row_count, shard, start, end, bytes(digest)
+        )
+        for number, attempt, row_count, shard, start, end, digest in rows
+    ]
+
+
+def resend_leases(
+    vehicle: KnownVehicle, lost: Sequence[UnitKey]
+) -> list[tuple[LeasedReplica, datetime]]:
+    """Return the leases among `lost` that still stand, each with its deadline, to be sent again."""
+    rows = fetch_all(
+        "resend_leases",
+        {
+            "vehicle_id": vehicle.vehicle_id,
+            "owner_id": vehicle.owner_id,
+            "batches": [key.batch_id for key in lost],
+            "units": [key.unit_number for key in lost],
+        },
+    )
+    return [
+        (
+            LeasedReplica(
+                ReplicaRef(batch_id, number, vehicle.owner_id, attempt), row_count, shard, start, end, bytes(digest)
+            ),
+            deadline_at,
+        )
+        for batch_id, number, attempt, row_count, shard, start, end, digest, deadline_at in rows
+    ]

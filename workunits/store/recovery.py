@@ -1,0 +1,47 @@
+"""What the sweep reads and writes: leases past their deadline, batches to cancel, work that a lost nudge left behind."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from workunits.domain.states import BatchOutcome, BatchStatus
+from workunits.models import Batch, BatchProgress
+from workunits.store.db import fetch_one
+
+
+def expire_leases(*, now: datetime, vehicles_max: int) -> int:
+    """End the overdue leases of up to `vehicles_max` cars; return how many leases ended."""
+    row = fetch_one("expire_leases", {"now": now, "vehicles_max": vehicles_max})
+    return 0 if row is None else int(row[0])
+
+
+def list_batch_ids(status: BatchStatus) -> list[int]:
+    """Return the batches in a status, oldest first."""
+    return list(Batch.objects.filter(status=status.value).order_by("id").values_list("id", flat=True))
+
+
+def list_undrained_batch_ids() -> list[int]:
+    """Return the running batches whose units are all decided although they are not finalizing yet."""
+    running = [BatchStatus.IN_PROGRESS.value, BatchStatus.PAUSED.value]
+    return list(
+        Batch.objects.filter(status__in=running, units_total__gt=0, progress__units_open=0).values_list("id", flat=True)
+    )
+
+
+def cancel_open_units(batch_id: int, *, reason: str, now: datetime, units_max: int) -> int:
+    """End up to `units_max` open units of the batch; return how many are still open. Holds the verdict lock."""
+    row = fetch_one(
+        "cancel_open_units", {"batch_id": batch_id, "reason": reason, "now": now, "units_max": units_max}
+    )
+    return 0 if row is None else int(row[0])
+
+
+def finish_cancelled(batch_id: int, *, now: datetime) -> bool:
+    """Move a batch whose open units are all ended to `cancelled`; its validated rows stay readable."""
+    progress = BatchProgress.objects.get(batch_id=batch_id)
+    outcome = BatchOutcome.PARTIAL if progress.rows_validated else BatchOutcome.NONE
+    return bool(
+        Batch.objects.filter(id=batch_id, status=BatchStatus.CANCELLING.value).update(
+            status=BatchStatus.CANCELLED.value, outcome=outcome.value, ended_at=now
+        )
+    )

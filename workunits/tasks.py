@@ -1,0 +1,86 @@
+"""Celery: thin. Each task takes ids, makes one pipeline call and nudges the next stage; it shows which stage follows which.
+
+    split -> (cars, through dispatch) -> validate -> settle
+                                         validate -> assemble
+
+A message is a hint: the rows are the truth, every task is safe twice and safe late, and `sweep` finds what a lost
+message left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from celery import shared_task
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from workunits.pipeline import assemble, credit, recover, split, validate
+
+
+@shared_task(ignore_result=True)
+def split_batch(*, batch_id: int) -> None:
+    """Cut a queued batch into work units."""
+    split.split_batch(batch_id=batch_id, now=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def validate_ready() -> None:
+    """Decide units that have something to review; then assemble batches that are done."""
+    if validate.validate_ready(now=timezone.now()):
+        for batch_id in recover.find_leftovers(now=timezone.now()).to_assemble:
+            assemble_batch.delay(batch_id=batch_id)
+
+
+@shared_task(ignore_result=True)
+def settle_credit() -> None:
+    """Aggregate earning items into ledger transfers."""
+    credit.settle_credit(now=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def assemble_batch(*, batch_id: int) -> None:
+    """Write a finalizing batch's result files; settle first what it earned."""
+    credit.settle_credit(now=timezone.now())
+    assemble.assemble_batch(batch_id=batch_id, now=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def sweep() -> None:
+    """End what will not end by itself and pick up what a lost nudge left. Run every few seconds by beat."""
+    now = timezone.now()
+    recover.expire_overdue_leases(now=now)
+    recover.cancel_batches(now=now)
+    leftovers = recover.find_leftovers(now=now)
+    for batch_id in leftovers.to_split:
+        split.split_batch(batch_id=batch_id, now=now)
+    if leftovers.has_reviews:
+        validate.validate_ready(now=now)
+    for batch_id in leftovers.to_assemble:
+        assemble.assemble_batch(batch_id=batch_id, now=now)
+
+
+class _Nudge:
+    """Sends a task's message on commit, at most one in `nudge_coalesce_seconds` from this process.
+
+    What is dropped is not lost: the message already under way looks at the whole table, and the sweep at the rest.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent_at = float("-inf")
+
+    def __call__(self) -> None:
+        if settings.CELERY_TASK_ALWAYS_EAGER:
+            return
+        now = time.monotonic()
+        with self._lock:
+            if now - self._sent_at < settings.FLEET.nudge_coalesce_seconds:
+                return
+            self._sent_at = now
+        transaction.on_commit(validate_ready.delay)
+
+
+nudge_validation = _Nudge()
