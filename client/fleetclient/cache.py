@@ -83,7 +83,7 @@ class ModelCache:
         """Give a complete download its name if its content has that hash; else delete it and raise DigestMismatch."""
         partial = self.partial_path(sha256)
         digest = hashlib.sha256()
-        with open(partial, "rb") as file:
+        with partial.open("rb") as file:
             while piece := file.read(READ_BYTES):
                 digest.update(piece)
             os.fsync(file.fileno())

@@ -50,13 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(config: Config, options: argparse.Namespace) -> int:
+def _run(config: Config, _: argparse.Namespace) -> int:
     from fleetclient.agent.service import run
 
     return run(config)
 
 
-def _pair(config: Config, options: argparse.Namespace) -> int:
+def _pair(config: Config, _: argparse.Namespace) -> int:
     from fleetclient.identity import Identity
     from fleetclient.network import Network
     from fleetclient.pairing import pair

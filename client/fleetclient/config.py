@@ -135,21 +135,28 @@ def _suggestion(key: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 
 
+# By the text of a field's annotation, which is what `from __future__ import annotations` leaves of it.
+_ACCEPTED: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "Path": (str,),
+    "bool": (bool,),
+}
+
+
 def _typed(value: Any, annotation: Any, key: str) -> Any:
-    # Annotations are strings here (from __future__), which keeps this table readable.
-    expected: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-    if annotation == "Path":
-        annotation = "str"
-    if annotation in expected:
-        if not isinstance(value, expected[annotation]) or (isinstance(value, bool) and annotation != "bool"):
-            raise ConfigInvalid(f"{key} must be {annotation}, not {value!r}")
-        return float(value) if annotation == "float" else value
-    return _absences(value) if key == "vehicle.away" else value
+    if annotation not in _ACCEPTED:
+        return _absences(value) if key == "vehicle.away" else value
+    if not isinstance(value, _ACCEPTED[annotation]) or (isinstance(value, bool) and annotation != "bool"):
+        raise ConfigInvalid(f"{key} must be {annotation}, not {value!r}")
+    return float(str(value)) if annotation == "float" else value
 
 
 def _absences(value: Any) -> tuple[tuple[float, float], ...]:
     try:
-        absences = tuple((float(start), float(end)) for start, end in value)
+        pairs: list[tuple[float, float]] = list(value)
+        absences = tuple((float(start), float(end)) for start, end in pairs)
     except (TypeError, ValueError):
         raise ConfigInvalid("vehicle.away must be a list of [start, end] in seconds") from None
     if any(start < 0 or end <= start for start, end in absences):

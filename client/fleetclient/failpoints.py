@@ -6,6 +6,7 @@ there; `result_journaled:3` the third time. Without the variable a fail point co
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
@@ -23,13 +24,11 @@ FAIL_POINTS = (
 )
 
 _wanted, _, _count = os.environ.get("FLEETCLIENT_FAIL_POINT", "").partition(":")
-_passes_left = int(_count or 1)
+_passes = itertools.count(1)
+_deadly_pass = int(_count or 1)
 
 
 def fail_point(name: str) -> None:
     """Die here if the environment asks for it."""
-    global _passes_left
-    if name == _wanted:
-        _passes_left -= 1
-        if _passes_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if name == _wanted and next(_passes) == _deadly_pass:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `content` in one step; a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -19,7 +19,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 def rename_durably(source: Path, target: Path) -> None:
     """Rename a file whose content is already on disk, and force the folder's entry to disk too."""
-    os.replace(source, target)
+    source.replace(target)
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -31,4 +31,4 @@ def write_loosely(path: Path, content: bytes) -> None:
     """Replace `path` in one step without forcing it to disk: for what can be made again, such as the status page."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -7,7 +7,6 @@ used, in blocks: a crash skips numbers, it never repeats one.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import ClassVar
@@ -109,7 +108,7 @@ def _load_or_make_key(path: Path) -> Ed25519PrivateKey:
         key = Ed25519PrivateKey.generate()
         write_durably(path, key.private_bytes_raw(), mode=0o600)
         return key
-    if os.stat(path).st_mode & 0o077:
+    if path.stat().st_mode & 0o077:
         raise IdentityUnusable(f"{path} can be read by others; run: chmod 600 {path}")
     content = path.read_bytes()
     if len(content) != KEY_BYTES:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,10 @@ from fleetclient.wire.contract import dump_contract, read_contract
 from fleetclient.wire.frame import dump_json
 
 SCHEMA_VERSION = 1
+_HAND_BACK = (
+    "UPDATE unit SET state = 'returning', return_kind = ?, return_reason = ?, return_detail = ?"
+    " WHERE token = ? AND state = 'held'"
+)
 
 
 class Journal:
@@ -52,7 +55,9 @@ class Journal:
     def add_leases(self, leases: Iterable[Lease], *, now: float) -> list[Unit]:
         """Write new leases as HELD, all or none; leases that are here already (sent again) stay as they are."""
         new = {lease.token: lease for lease in leases if lease.token not in self._units}
-        with _transaction(self._database):
+        if not new:
+            return []
+        with _Transaction(self._database):
             units = [self._insert(lease, now) for lease in new.values()]
         self._units |= {unit.token: unit for unit in units}
         return units
@@ -71,25 +76,20 @@ class Journal:
         changed = self._move("UPDATE unit SET state = 'uploading' WHERE token = ? AND state = 'finished'", (token,))
         return changed and self._mirror(token, state=UnitState.UPLOADING)
 
-    def hand_back(self, items: Iterable[HandBack]) -> list[str]:
-        """Move HELD -> RETURNING for every item, all or none; return the tokens that moved."""
-        moved = []
-        with _transaction(self._database):
-            for item in items:
-                if self._move(
-                    "UPDATE unit SET state = 'returning', return_kind = ?, return_reason = ?, return_detail = ?"
-                    " WHERE token = ? AND state = 'held'",
-                    (item.kind, item.reason, item.detail, item.token),
-                ):
-                    moved.append(item)
+    def hand_back(self, items: Iterable[HandBack]) -> list[HandBack]:
+        """Move HELD -> RETURNING for every item, all or none; return those that moved."""
+        with _Transaction(self._database):
+            moved = [item for item in items if self._move(_HAND_BACK, _hand_back_values(item))]
         for item in moved:
             self._mirror(item.token, state=UnitState.RETURNING, hand_back=item)
-        return [item.token for item in moved]
+        return moved
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Delete units that the server has settled, in whatever state they are."""
-        known = [token for token in tokens if token in self._units]
-        with _transaction(self._database):
+        known = {token for token in tokens if token in self._units}
+        if not known:
+            return
+        with _Transaction(self._database):
             self._database.executemany("DELETE FROM unit WHERE token = ?", [(token,) for token in known])
         for token in known:
             del self._units[token]
@@ -153,7 +153,11 @@ class Journal:
         )
 
 
-class _transaction:
+def _hand_back_values(item: HandBack) -> tuple[object, ...]:
+    return item.kind, item.reason, item.detail, item.token
+
+
+class _Transaction:
     """One all-or-nothing transaction: SQLite in autocommit mode leaves BEGIN and COMMIT to us."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -163,5 +167,4 @@ class _transaction:
         self._database.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        with suppress(sqlite3.OperationalError) if kind else suppress():
-            self._database.execute("ROLLBACK" if kind else "COMMIT")
+        self._database.execute("ROLLBACK" if kind else "COMMIT")

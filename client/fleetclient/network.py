@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
@@ -55,7 +56,9 @@ class ServerRefused(ClientError):
     code: ClassVar[str] = "server_refused"
     retryable: ClassVar[bool] = True
 
-    def __init__(self, *, status: int, problem: str, detail: str = "", retry_after_seconds: float | None = None):
+    def __init__(
+        self, *, status: int, problem: str, detail: str = "", retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(f"{status} {problem}: {detail}")
         self.status = status
         self.problem = problem
@@ -151,7 +154,7 @@ class Network:
         signed: bool = True,
         read_seconds: float = READ_SECONDS,
     ) -> Answer:
-        with self._open(method, path, body, headers, signed, read_seconds) as (response, signature):
+        with self._open(method, path, body, headers, signed=signed, read_seconds=read_seconds) as (response, signature):
             content = b"" if method == "HEAD" else _read_bounded(response)
             self._refuse_errors(response, content)
             return Answer(response.status_code, response.headers, content, signature)
@@ -159,23 +162,28 @@ class Network:
     def _download_once(
         self, path: str, headers: Mapping[str, str], start: int, end: int, write: Callable[[int, bytes], None]
     ) -> None:
-        with self._open("GET", path, b"", headers, True, READ_SECONDS) as (response, _):
-            if response.status_code not in (200, 206):
+        with self._open("GET", path, b"", headers) as (response, _):
+            if not response.ok:
                 self._refuse_errors(response, _read_bounded(response))
-            offset = start if response.status_code == 206 else 0
-            if response.status_code == 206 and not _content_range(response).startswith(f"bytes {start}-"):
-                raise Unreachable("the server sent another range than the one asked for")
+            offset = _first_offset(response, start)
             for piece in response.iter_content(CHUNK_BYTES):
-                piece = piece[: end - offset]
-                write(offset, piece)
-                offset += len(piece)
+                wanted = piece[: end - offset]
+                write(offset, wanted)
+                offset += len(wanted)
                 if offset >= end:
                     return
             raise Unreachable(f"the download ended at byte {offset} of {end}")
 
     @contextmanager
     def _open(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], signed: bool, read_seconds: float
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        signed: bool = True,
+        read_seconds: float = READ_SECONDS,
     ) -> Iterator[tuple[requests.Response, str]]:
         # The signature covers Host, so it is set here and not left to the HTTP library's idea of default ports.
         every = {"Host": self._authority, "User-Agent": AGENT_NAME, "Accept-Encoding": "identity", **headers}
@@ -211,7 +219,7 @@ class Network:
             return call()
 
     def _refuse_errors(self, response: requests.Response, content: bytes) -> None:
-        if 200 <= response.status_code < 300:
+        if HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
             return
         refused = _as_refusal(response, content)
         if refused.problem == "signature_expired":
@@ -245,7 +253,7 @@ _TUS = {"Tus-Resumable": "1.0.0"}
 
 
 def _verify(verifier: AnswerVerifier, answer: Answer) -> None:
-    if answer.status != 200:
+    if answer.status != HTTPStatus.OK:
         raise DirectorSignatureInvalid(f"an answer of status {answer.status} cannot be accepted here")
     verifier.verify(
         status=answer.status, headers=answer.headers, body=answer.body, request_signature=answer.request_signature
@@ -299,5 +307,10 @@ def _json_object(content: bytes) -> dict[str, Any]:
     return document
 
 
-def _content_range(response: requests.Response) -> str:
-    return response.headers.get("Content-Range", "")
+def _first_offset(response: requests.Response, start: int) -> int:
+    """Return the offset of the first byte that comes: `start`, or 0 from a server that ignores Range."""
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        raise Unreachable("the server sent another range than the one asked for")
+    return start

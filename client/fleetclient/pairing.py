@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import ClassVar, TextIO
 
 from fleetclient.backoff import Backoff
@@ -22,9 +23,7 @@ class PairingRefused(ClientError):
     code: ClassVar[str] = "pairing_refused"
 
 
-def pair(
-    *, network: Network, identity: Identity, name: str, out: TextIO, sleep: Callable[[float], None]
-) -> str:
+def pair(*, network: Network, identity: Identity, name: str, out: TextIO, sleep: Callable[[float], None]) -> str:
     """Return the vehicle id after the owner's approval; asks for one code and polls until it is settled."""
     codes = network.pair_device({"public_key": identity.public_key.hex(), "name": name, "agent": AGENT_NAME})
     _show(codes, out)
@@ -65,7 +64,7 @@ def _next_interval(refused: ServerRefused, interval: float, sleep: Callable[[flo
         return interval
     if refused.problem == "slow_down":
         return interval + SLOW_DOWN_SECONDS
-    if refused.status >= 500 or refused.status == 429:
+    if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR or refused.status == HTTPStatus.TOO_MANY_REQUESTS:
         sleep(refused.retry_after_seconds or 0.0)
         return interval
     raise PairingRefused(f"pairing ended: {refused}") from None

@@ -120,9 +120,7 @@ class AnswerVerifier:
         signature_input = _ANSWER_INPUT.fullmatch(headers.get("Signature-Input") or "")
         if signature_input is None:
             raise DirectorSignatureInvalid("the answer's Signature-Input is missing or not in the expected form")
-        base = answer_base(
-            status=status, digest=digest, request_signature=request_signature, params=signature_input[1]
-        )
+        base = answer_base(status=status, digest=digest, request_signature=request_signature, params=signature_input[1])
         try:
             self._key.verify(_signature_bytes(headers.get("Signature") or ""), base)
         except InvalidSignature:

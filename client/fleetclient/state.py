@@ -30,7 +30,7 @@ class StateFolder:
 
     def lock(self) -> None:
         """Hold this folder until the process ends; raises AlreadyRunning."""
-        file = open(self.folder / "agent.lock", "w")
+        file = (self.folder / "agent.lock").open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -40,7 +40,7 @@ def fetch_model(model: ModelRef, *, network: Network, cache: ModelCache, in_use:
         os.truncate(cache.partial_path(model.sha256), 0)
         start = 0
     if start < model.bytes:
-        with open(cache.partial_path(model.sha256), "ab") as file:
+        with cache.partial_path(model.sha256).open("ab") as file:
 
             def write(offset: int, piece: bytes) -> None:
                 if offset != file.tell():
@@ -75,7 +75,7 @@ def fetch_input(lease: Lease, *, network: Network, spool: Spool) -> None:
 def upload_output(unit: Unit, *, network: Network, spool: Spool) -> None:
     """Send an output by tus, from wherever the server stands. Returns when the server has and accepts all of it."""
     path = OUTPUTS_PATH + unit.token
-    with open(spool.output_path(unit.token), "rb") as file:
+    with spool.output_path(unit.token).open("rb") as file:
         total = os.fstat(file.fileno()).st_size
         offset = _offset(network.head(path))
         for _ in range(total // UPLOAD_CHUNK_BYTES + 1 + OFFSET_CONFLICTS_MAX):

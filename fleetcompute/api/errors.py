@@ -7,7 +7,7 @@ explains it (`/problems/{code}`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -15,24 +15,36 @@ from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from fleetcompute.api.problem_table import PROBLEMS
+from fleetcompute.api.problems import problem_of
 from workunits.domain.errors import FleetError
 
 PROBLEM_TYPE = "application/problem+json"
 
 
+class Malformed(FleetError):
+    """The request cannot be read."""
+
+    code: ClassVar[str] = "malformed_request"
+
+
+class BodyTooLarge(FleetError):
+    """The body is over this address's limit."""
+
+    code: ClassVar[str] = "body_too_large"
+
+
 def problem_document(
     code: str, *, detail: str, status: int | None = None, retryable: bool = False, extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the members of a problem document; an unknown code counts as `internal_error`."""
-    known = PROBLEMS.get(code) or PROBLEMS["internal_error"]
+    """Return the members of a problem document, with status and title from the table of codes."""
+    known = problem_of(code)
     return {
         "type": f"/problems/{code}",
         "title": known.title,
         "status": status or known.status,
         "detail": detail or known.title,
         "code": code,
-        "retryable": retryable,
+        "retryable": retryable or known.retryable,
         **(extra or {}),
     }
 
@@ -59,16 +71,16 @@ def problem_response(
 _FRAMEWORK_CODES: dict[type[Exception], str] = {
     exceptions.ParseError: "malformed_request",
     exceptions.ValidationError: "invalid_request",
-    exceptions.NotAuthenticated: "auth_missing",
-    exceptions.AuthenticationFailed: "auth_invalid",
-    exceptions.PermissionDenied: "forbidden",
+    exceptions.NotAuthenticated: "api_key_missing",
+    exceptions.AuthenticationFailed: "api_key_invalid",
+    exceptions.PermissionDenied: "scope_missing",
     exceptions.NotFound: "not_found",
     exceptions.MethodNotAllowed: "method_not_allowed",
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.UnsupportedMediaType: "unsupported_media_type",
     exceptions.Throttled: "rate_limited",
     Http404: "not_found",
-    PermissionDenied: "forbidden",
+    PermissionDenied: "scope_missing",
     RequestDataTooBig: "body_too_large",
 }
 

@@ -14,7 +14,7 @@ from fleetcompute.embedded.errors import EmbeddedError
 from fleetcompute.embedded.home import PROJECT_ROOT, Home
 from fleetcompute.embedded.identity import erase_data
 from fleetcompute.embedded.ports import LOOPBACK
-from fleetcompute.embedded.process import wait_until
+from fleetcompute.embedded.process import tie_to_parent, wait_until
 from fleetcompute.embedded.services import Services
 from fleetcompute.embedded.supervisor import Options, SupervisorProcess
 
@@ -99,7 +99,11 @@ def services(options: argparse.Namespace) -> int:
         raise EmbeddedError("Name the command to run: services -- COMMAND …")
     with Services(options.home, is_durable=not options.not_durable, say=_say) as running:
         try:
-            process = subprocess.Popen(options.argv, env=running.env)
+            process = subprocess.Popen(
+                options.argv,
+                env=running.env,
+                preexec_fn=tie_to_parent(signal.SIGTERM),  # noqa: PLW1509  # see its docstring
+            )
         except OSError as error:
             raise EmbeddedError(f"{options.argv[0]} cannot be run: {error.strerror}.") from None
         # Ctrl-C reaches the command by itself; a SIGTERM for us is passed on. Both leave us waiting for its end.

@@ -89,7 +89,7 @@ def spawn(
                 cwd="/" if identity else PROJECT_ROOT,
                 env=dict(env),
                 start_new_session=True,
-                preexec_fn=_tie_to_parent(death_signal or stop_signal),  # noqa: PLW1509  # see its docstring
+                preexec_fn=tie_to_parent(death_signal or stop_signal),  # noqa: PLW1509  # see its docstring
                 **options,
             )
     except (OSError, subprocess.SubprocessError) as error:
@@ -125,6 +125,7 @@ def end_processes(described: Iterable[Mapping[str, float]], *, grace_seconds: fl
     for entry in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(entry["pid"]), int(entry["signal"]))
+            os.kill(int(entry["pid"]), signal.SIGCONT)  # a stopped program could not act on it
     wait_until(
         lambda: not any(is_same_process(int(entry["pid"]), entry["started"]) for entry in found),
         seconds=grace_seconds,
@@ -162,7 +163,7 @@ def _living_members(group_id: int) -> list[int]:
     return members
 
 
-def _tie_to_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+def tie_to_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
     """Return a function for the forked child that asks Linux for `death_signal` when its parent dies.
 
     Run between fork and exec, and after the change of user, which would clear the request. It makes one C call

@@ -20,7 +20,7 @@ from fleetcompute.embedded import programs
 from fleetcompute.embedded.errors import EmbeddedError, log_tail
 from fleetcompute.embedded.home import PROJECT_ROOT, write_json
 from fleetcompute.embedded.ports import LOOPBACK, free_port, is_port_free
-from fleetcompute.embedded.process import Child, kill_group, spawn, wait_until
+from fleetcompute.embedded.process import Child, kill_group, spawn, tie_to_parent, wait_until
 from fleetcompute.embedded.services import Services
 
 WEB_PORT_PREFERRED = 8000
@@ -95,7 +95,13 @@ class SupervisorProcess:
         argv = [sys.executable, "manage.py", *arguments]
         with log_path.open("w") as log:
             process = subprocess.Popen(
-                argv, cwd=PROJECT_ROOT, env=self.program_env, stdout=subprocess.PIPE, stderr=log, text=True
+                argv,
+                cwd=PROJECT_ROOT,
+                env=self.program_env,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                preexec_fn=tie_to_parent(signal.SIGTERM),  # noqa: PLW1509  # see its docstring
             )
             printed, _ = process.communicate()
         if process.returncode != 0 and not self.stopping.is_set():

@@ -111,7 +111,8 @@ def _floored(norm_x: Floats, norm_y: Floats) -> Floats:
 
 def _divide(difference: Floats, scale: Floats) -> Floats:
     """Divide with 0/0 = 0: two zero rows agree."""
-    return np.divide(difference, scale, out=np.zeros_like(difference), where=difference > 0)
+    quotient: Floats = np.divide(difference, scale, out=np.zeros_like(difference), where=difference > 0)
+    return quotient
 
 
 def _relative_l2(x: Floats, y: Floats) -> Floats:
@@ -121,28 +122,31 @@ def _relative_l2(x: Floats, y: Floats) -> Floats:
 
 
 def _rms(x: Floats) -> Floats:
-    return np.sqrt(np.mean(np.square(x), axis=-1))
+    rms: Floats = np.sqrt(np.mean(np.square(x), axis=-1))
+    return rms
 
 
 def _point_distance(x: Floats, y: Floats, tolerance: float) -> Floats:
     """Return p99.9 of |x - y| over the row's root mean square, in tolerances (ten are allowed)."""
     points = np.quantile(np.abs(x - y), DENSE_QUANTILE, axis=1, method="higher")
-    return _divide(points, _floored(_rms(x), _rms(y))) / (DENSE_POINT_TOLERANCES * tolerance)
+    return _divide(points, _floored(_rms(x), _rms(y)) * DENSE_POINT_TOLERANCES * tolerance)
 
 
 def _class_distance(x: Floats, y: Floats, finite: npt.NDArray[np.bool_], spec: OutputSpec) -> Floats:
     """Return how far the rankings differ: a label may flip, and one of five may drop out, only near a tie."""
     rows, classes = len(x), spec.shape[-1] if spec.shape else 1
+    x, y, finite = x.reshape(-1, classes), y.reshape(-1, classes), finite.reshape(-1, classes)
+    scale = np.maximum(_rms(x), _rms(y)) * MARGIN_TOLERANCES * spec.tolerance
     # Masked scores (usually -inf) rank last.
     lowest = min(x.min(initial=0.0), y.min(initial=0.0)) - 1.0
-    x, y = (np.where(finite, side, lowest).reshape(-1, classes) for side in (x, y))
-    scale = np.maximum(_rms(x), _rms(y)) * MARGIN_TOLERANCES * spec.tolerance
+    x, y = np.where(finite, x, lowest), np.where(finite, y, lowest)
     top_x, top_y = x.argmax(axis=1)[:, None], y.argmax(axis=1)[:, None]
     gap = np.maximum(_gap(x, top_x, top_y), _gap(y, top_y, top_x))
     distance = _divide(gap, scale)
     if classes > TOP_CLASSES:
         distance = np.maximum(distance, _top_five_distance(x, y, scale))
-    return distance.reshape(rows, -1).max(axis=1, initial=0.0)
+    worst: Floats = distance.reshape(rows, -1).max(axis=1, initial=0.0)
+    return worst
 
 
 def _gap(scores: Floats, own: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> Floats:
@@ -164,7 +168,7 @@ def _top_five_distance(x: Floats, y: Floats, scale: Floats) -> Floats:
 def _is_top(scores: Floats) -> npt.NDArray[np.bool_]:
     best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP_CLASSES]
     marks = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(marks, best, True, axis=1)
+    np.put_along_axis(marks, best, np.True_, axis=1)
     return marks
 
 

@@ -1,6 +1,6 @@
 """Safetensors documents: the header that belongs to given tensors, strict checks of what a car sent, views of the data.
 
-A document is 8 bytes (little-endian length of the header), the header (JSON, padded with blanks), the data back to back.
+A document is 8 bytes (length of the header, little-endian), the header (JSON, padded with blanks), the data.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from workunits.domain.types import TensorSpec
 
 Tensor = npt.NDArray[Any]
 
+LENGTH_BYTES: Final = 8
 HEADER_BYTES_MAX: Final = 64 * 1024
 NUMPY_DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8"),
@@ -40,7 +41,7 @@ def order_tensors(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
 
 @lru_cache(maxsize=1024)
 def make_header(specs: tuple[TensorSpec, ...], rows: int) -> bytes:
-    """Return the start of a document with a tensor `[rows, *shape]` for each spec, equal to the library's to the byte."""
+    """Return the start of a document with a tensor `[rows, *shape]` for each spec, byte for byte the library's."""
     entries: dict[str, dict[str, object]] = {}
     start = 0
     for spec in order_tensors(specs):
@@ -49,7 +50,7 @@ def make_header(specs: tuple[TensorSpec, ...], rows: int) -> bytes:
         start = end
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     padded = text + b" " * (-len(text) % 8)
-    return len(padded).to_bytes(8, "little") + padded
+    return len(padded).to_bytes(LENGTH_BYTES, "little") + padded
 
 
 def document_bytes(specs: Sequence[TensorSpec], rows: int) -> int:
@@ -82,15 +83,15 @@ def read_tensors(data: bytes | memoryview) -> dict[str, Tensor]:
 
 
 def _header_end(data: bytes | memoryview) -> int:
-    return 8 + int.from_bytes(data[:8], "little")
+    return LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
 
 
 def _read_header(data: bytes | memoryview) -> dict[str, Any]:
     end = _header_end(data)
-    if len(data) < 8 or end > len(data) or end > HEADER_BYTES_MAX:
-        raise OutputMalformed(f"{len(data)} bytes cannot hold a safetensors header of {end - 8} bytes.")
+    if len(data) < LENGTH_BYTES or end > len(data) or end > HEADER_BYTES_MAX:
+        raise OutputMalformed(f"{len(data)} bytes cannot hold a safetensors header of {end - LENGTH_BYTES} bytes.")
     try:
-        header = json.loads(bytes(data[8:end]), object_pairs_hook=_refuse_repeated_names)
+        header = json.loads(bytes(data[LENGTH_BYTES:end]), object_pairs_hook=_refuse_repeated_names)
     except (ValueError, RecursionError):
         raise OutputMalformed("The safetensors header is not JSON.") from None
     if not isinstance(header, dict):
@@ -106,9 +107,7 @@ def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _check_tensors(
-    data: bytes | memoryview, header: dict[str, Any], specs: Sequence[TensorSpec], rows: int
-) -> None:
+def _check_tensors(data: bytes | memoryview, header: dict[str, Any], specs: Sequence[TensorSpec], rows: int) -> None:
     wanted = {spec.name: spec for spec in specs}
     if header.keys() != wanted.keys():
         raise OutputMalformed(f"The tensors are {sorted(header)}, the contract asks for {sorted(wanted)}.")
@@ -138,11 +137,12 @@ def _check_entry(name: str, entry: Any, spec: TensorSpec, rows: int) -> tuple[in
             f"Tensor {name!r} is {entry['dtype']} {entry['shape']}, the contract asks for {spec.dtype} {shape}."
         )
     offsets = entry["data_offsets"]
-    if not _is_whole_numbers(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != rows * spec.bytes_per_row:
-        raise OutputMalformed(f"Tensor {name!r} spans {offsets}, not {rows * spec.bytes_per_row} bytes.")
+    size = rows * spec.bytes_per_row
+    if not _is_whole_numbers(offsets) or offsets != [offsets[0], offsets[0] + size]:
+        raise OutputMalformed(f"Tensor {name!r} spans {offsets}, not {size} bytes.")
     return offsets[0], offsets[1]
 
 
 def _is_whole_numbers(value: Any) -> bool:
     # `type`, as 1.0 and true equal 1 but are not what a strict reader takes.
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and len(value) > 0 and all(type(item) is int and item >= 0 for item in value)

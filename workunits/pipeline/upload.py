@@ -14,19 +14,13 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.errors import FleetError
-from workunits.domain.outputs import check_output
+from workunits.domain.outputs import OutputTooLarge, check_output
 from workunits.domain.states import ReplicaState
 from workunits.domain.tensors import OutputMalformed
 from workunits.domain.tokens import ReplicaRef, ReplicaUnknown, make_salt, open_token
 from workunits.store.blobs import get_blob_store, record_blob
 from workunits.store.board import get_contract, get_output_specs
-from workunits.store.uploads import (
-    UploadingReplica,
-    advance_upload,
-    find_replica,
-    report_uploaded_output,
-    reset_upload,
-)
+from workunits.store.uploads import UploadingReplica, find_replica, report_uploaded_output
 from workunits.store.vehicles import KnownVehicle
 
 PART_BYTES_MAX = 1024 * 1024
@@ -56,13 +50,6 @@ class UploadNotExpected(FleetError):
     code: ClassVar[str] = "upload_not_expected"
 
 
-class UploadOffsetConflict(FleetError):
-    """The offset is not where the upload stands."""
-
-    code: ClassVar[str] = "upload_offset_conflict"
-    retryable: ClassVar[bool] = True
-
-
 _IS_HERE = (ReplicaState.REPORTED, ReplicaState.VALID, ReplicaState.INVALID, ReplicaState.INCONCLUSIVE)
 
 
@@ -70,7 +57,7 @@ def get_upload(*, vehicle: KnownVehicle, token: str) -> tuple[int, int]:
     """Return how many bytes of an output are here, and how many there will be. Raises as `accept_part`."""
     _, replica = _find(vehicle, token)
     length = replica.output_bytes or 0
-    return (length if replica.state in _IS_HERE else replica.received_bytes), length
+    return (length if replica.state in _IS_HERE else get_blob_store().parts_offset(_upload_key(token))), length
 
 
 def accept_part(*, vehicle: KnownVehicle, token: str, offset: int, data: bytes, now: datetime) -> int:
@@ -86,19 +73,16 @@ def accept_part(*, vehicle: KnownVehicle, token: str, offset: int, data: bytes, 
     length = replica.output_bytes or 0
     if replica.state in _IS_HERE:
         return length
-    if offset != replica.received_bytes:
-        raise UploadOffsetConflict(f"the upload stands at {replica.received_bytes}, not {offset}")
-    end = offset + len(data)
-    if end > length:
-        raise UploadOffsetConflict(f"the output has {length} bytes, this part would end at {end}")
-    upload_key = hashlib.sha256(token.encode("ascii")).hexdigest()
-    store = get_blob_store()
-    store.append_part(upload_key, offset, data)
-    if not advance_upload(ref, expected=offset, received=end):
-        raise UploadOffsetConflict("another request sent this part")
+    if offset + len(data) > length:
+        raise OutputTooLarge(f"{length} bytes were committed, this part would end at {offset + len(data)}")
+    end = get_blob_store().append_part(_upload_key(token), offset, data)
     if end == length:
-        _finish(vehicle, ref, replica, token, upload_key, now)
+        _finish(vehicle, ref, replica, token, now)
     return end
+
+
+def _upload_key(token: str) -> str:
+    return hashlib.sha256(token.encode("ascii")).hexdigest()
 
 
 def _find(vehicle: KnownVehicle, token: str) -> tuple[ReplicaRef, UploadingReplica]:
@@ -117,11 +101,9 @@ def _find(vehicle: KnownVehicle, token: str) -> tuple[ReplicaRef, UploadingRepli
     return ref, replica
 
 
-def _finish(
-    vehicle: KnownVehicle, ref: ReplicaRef, replica: UploadingReplica, token: str, upload_key: str, now: datetime
-) -> None:
-    store = get_blob_store()
-    data = store.read_parts(upload_key, replica.output_bytes or 0)
+def _finish(vehicle: KnownVehicle, ref: ReplicaRef, replica: UploadingReplica, token: str, now: datetime) -> None:
+    store, upload_key = get_blob_store(), _upload_key(token)
+    data = store.read_parts(upload_key)
     try:
         digest, rows = check_output(
             data,
@@ -133,7 +115,6 @@ def _finish(
         if rows != replica.rows:
             raise OutputMalformed(f"the output has {rows} rows, the unit has {replica.rows}")
     except FleetError:
-        reset_upload(ref)
         store.drop_parts(upload_key)
         raise
     stored = store.put_bytes(data)

@@ -5,10 +5,6 @@ WITH reported AS (
     UPDATE replica SET state = 'REPORTED', reported_at = %(now)s, output_digest = %(digest)s, output_blob = %(blob)s
     WHERE batch_id = %(batch_id)s AND unit_number = %(unit_number)s AND owner_id = %(owner_id)s
       AND vehicle_id = %(vehicle_id)s AND attempt = %(attempt)s AND state = 'COMMITTED'
-    RETURNING batch_id, unit_number, owner_id
-),
-finished AS (
-    DELETE FROM output_upload u USING reported r
-    WHERE (u.batch_id, u.unit_number, u.owner_id) = (r.batch_id, r.unit_number, r.owner_id)
+    RETURNING batch_id, unit_number
 )
 INSERT INTO review (batch_id, unit_number) SELECT batch_id, unit_number FROM reported

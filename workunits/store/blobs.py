@@ -180,6 +180,10 @@ class BlobStore:
         self.drop_parts(upload_key)
         return blob
 
+    def read_parts(self, upload_key: str) -> bytes:
+        """Return what is stored of a partial upload."""
+        return b"".join(self._read_parts(name for _, name in self._parts(upload_key)))
+
     def drop_parts(self, upload_key: str) -> None:
         """Forget a partial upload."""
         folder = _parts_folder(upload_key)

@@ -9,30 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
 from workunits.domain.columns import find_misfits
-from workunits.domain.errors import FleetError
 from workunits.domain.tensors import NUMPY_DTYPES, Tensor
 from workunits.domain.types import TensorSpec
+from workunits.store.dataset_npz import NpzReader
+from workunits.store.dataset_parquet import ParquetReader
+from workunits.store.dataset_reader import Block, DatasetReader, DatasetRefused
 
-Block = dict[str, Tensor]
+__all__ = ["Block", "DatasetFacts", "DatasetRefused", "iter_row_blocks", "read_dataset_facts"]
 
 CHECK_BLOCK_BYTES: Final = 8 * 1024 * 1024
-ROWS_MAX: Final = 2**40
-COLUMNS_MAX: Final = 1_000
-
-
-class DatasetRefused(FleetError):
-    """The dataset cannot be used; the message names the column and the row where there are such."""
-
-    code: ClassVar[str] = "dataset_refused"
-
-    def __init__(self, detail: str, *, column: str | None = None, row: int | None = None) -> None:
-        super().__init__(detail, column=column, row=row)
-        self.column, self.row = column, row
+# A few kilobytes of compressed file can claim any number of rows; each would be read, cut and stored.
+UNPACKED_BYTES_MAX: Final = 256 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,18 +41,20 @@ class DatasetFacts:
     unusable: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_dataset_facts(path: Path, format: str) -> DatasetFacts:
+def read_dataset_facts(path: Path, file_format: str) -> DatasetFacts:
     """Read the whole file once and return what it holds.
 
     A column with a null, or with lists of different lengths, becomes unusable with the row named. Raises
     DatasetRefused where the file is broken, has no rows, or no column that can be used.
     """
-    reader = _reader(path, format)
+    reader = _reader(path, file_format)
     columns, unusable = list(reader.columns), dict(reader.unusable)
-    if not 0 < reader.rows <= ROWS_MAX:
-        raise DatasetRefused("The dataset has no rows." if reader.rows == 0 else "The dataset has too many rows.")
+    if reader.rows == 0:
+        raise DatasetRefused("The dataset has no rows.")
     while columns:
         bytes_per_row = max(1, sum(column.bytes_per_row for column in columns))
+        if reader.rows * bytes_per_row > UNPACKED_BYTES_MAX:
+            raise DatasetRefused(f"The dataset is over {UNPACKED_BYTES_MAX} bytes when it is unpacked.")
         try:
             for _ in reader.blocks(columns, max(1, CHECK_BLOCK_BYTES // bytes_per_row)):
                 pass
@@ -76,13 +70,15 @@ def read_dataset_facts(path: Path, format: str) -> DatasetFacts:
     return DatasetFacts(rows=reader.rows, columns=columns, unusable=unusable)
 
 
-def iter_row_blocks(path: Path, format: str, columns: Sequence[TensorSpec], rows_per_block: int) -> Iterator[Block]:
+def iter_row_blocks(
+    path: Path, file_format: str, columns: Sequence[TensorSpec], rows_per_block: int
+) -> Iterator[Block]:
     """Yield the rows in input order as arrays `[rows_per_block, *shape]` of the asked dtypes; the last may be shorter.
 
     `columns` are a model's inputs: values are converted where nothing is lost but float precision (see
     `domain.columns`). Raises DatasetRefused naming column and row, possibly after some blocks.
     """
-    reader = _reader(path, format)
+    reader = _reader(path, file_format)
     sources = {column.name: column for column in reader.columns}
     for wanted in columns:
         if wanted.name in reader.unusable:
@@ -112,9 +108,9 @@ def _convert(values: Tensor, wanted: TensorSpec, row_start: int) -> Tensor:
     return values.reshape(len(values), *wanted.shape)
 
 
-def _reader(path: Path, format: str) -> DatasetReader:
-    if format == "parquet":
+def _reader(path: Path, file_format: str) -> DatasetReader:
+    if file_format == "parquet":
         return ParquetReader(path)
-    if format == "npz":
+    if file_format == "npz":
         return NpzReader(path)
-    raise DatasetRefused(f"The format {format!r} is not known; use parquet or npz.")
+    raise DatasetRefused(f"The format {file_format!r} is not known; use parquet or npz.")

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -114,7 +115,7 @@ class FolderObjects:
     def names(self, prefix: str) -> list[str]:
         """List one folder."""
         folder = self.root / prefix
-        return sorted(os.listdir(folder)) if folder.is_dir() else []
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     @contextmanager
     def local_path(self, name: str) -> Iterator[Path]:
@@ -130,7 +131,7 @@ class BucketObjects:
 
     def __init__(self, bucket: str, **options: Any) -> None:
         # Only installations that use S3 pay for importing it.
-        from botocore.config import Config
+        from botocore.config import Config  # type: ignore[import-untyped]
         from storages.backends.s3 import S3Storage
 
         # Checksums in trailers, botocore's default, are refused by many S3-compatible stores; ours are SHA-256.
@@ -192,12 +193,12 @@ class BucketObjects:
 
 @contextmanager
 def _missing_is_file_not_found(name: str) -> Iterator[None]:
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
     try:
         yield
     except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
             raise FileNotFoundError(name) from None
         raise
 

@@ -1,4 +1,4 @@
-"""Outputs that come in parts: how far each has come, and the move to REPORTED once it is whole."""
+"""Outputs that come in parts: the replica they belong to, and its move to REPORTED once the output is whole."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from workunits.domain.tokens import ReplicaRef
-from workunits.store.db import cursor, execute, fetch_one
+from workunits.store.db import execute, fetch_one
 
 
 class UploadingReplica(NamedTuple):
-    """A replica as an upload meets it. `received_bytes` counts the parts that are here."""
+    """A replica as an upload meets it."""
 
     vehicle_id: int
     attempt: int
@@ -18,7 +18,6 @@ class UploadingReplica(NamedTuple):
     rows: int
     commitment: bytes | None
     output_bytes: int | None
-    received_bytes: int
 
 
 def _key(ref: ReplicaRef) -> dict[str, Any]:
@@ -30,24 +29,9 @@ def find_replica(ref: ReplicaRef) -> UploadingReplica | None:
     row = fetch_one("find_replica", _key(ref))
     if row is None:
         return None
-    vehicle_id, attempt, state, rows, commitment, output_bytes, received = row
+    vehicle_id, attempt, state, rows, commitment, output_bytes = row
     digest = None if commitment is None else bytes(commitment)
-    return UploadingReplica(vehicle_id, attempt, state, rows, digest, output_bytes, received)
-
-
-def advance_upload(ref: ReplicaRef, *, expected: int, received: int) -> bool:
-    """Note `received` bytes where the upload stood at `expected`; False where another request moved it."""
-    return execute("advance_upload", {**_key(ref), "expected": expected, "received": received}) == 1
-
-
-def reset_upload(ref: ReplicaRef) -> None:
-    """Forget what was received: the next part starts at 0."""
-    with cursor() as opened:
-        opened.execute(
-            "DELETE FROM output_upload WHERE batch_id = %(batch_id)s AND unit_number = %(unit_number)s"
-            " AND owner_id = %(owner_id)s",
-            _key(ref),
-        )
+    return UploadingReplica(vehicle_id, attempt, state, rows, digest, output_bytes)
 
 
 def report_uploaded_output(ref: ReplicaRef, *, vehicle_id: int, digest: bytes, blob: str, now: datetime) -> bool:

@@ -38,7 +38,7 @@ def run_call(kind: str, call: Callable[[], object]) -> Ended:
     """Return the end of a call. Errors are values here: the agent's thread knows what each one means."""
     try:
         return Ended(kind=kind, value=call())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the edge of a thread
         return Ended(kind=kind, error=error)
 
 
@@ -95,7 +95,7 @@ class InlineBackground:
         """Return True until the ended call is collected."""
         return any(ended.kind == kind for ended in self._ended)
 
-    def collect(self, wait_seconds: float = 0.0) -> list[Ended]:
+    def collect(self, wait_seconds: float = 0.0) -> list[Ended]:  # noqa: ARG002 - nothing to wait for
         """Return what has ended."""
         ended, self._ended = self._ended, []
         return ended

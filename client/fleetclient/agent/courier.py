@@ -61,7 +61,7 @@ class Courier:
             return None
         if not isinstance(ended.error, ClientError | OSError):
             raise ended.error
-        self._parts.log.warning(f"{ended.kind}_failed", token=unit.token, error=str(ended.error))
+        self._parts.log.warning("transfer_failed", lane=ended.kind, token=unit.token, error=str(ended.error))
         if ended.kind == UPLOAD:
             self._upload_failed(unit, ended.error, now)
             return None
@@ -100,7 +100,11 @@ class Courier:
         is_final = isinstance(error, ServerRefused) and error.status in _UPLOAD_ENDS
         # A digest may differ because bytes were damaged under way: that is worth some attempts from offset 0.
         is_damaged = isinstance(error, ServerRefused) and error.problem == "output_digest_mismatch"
-        if isinstance(error, FileNotFoundError) or (is_final and not is_damaged) or self._is_tired(unit, is_damaged):
+        if (
+            isinstance(error, FileNotFoundError)
+            or (is_final and not is_damaged)
+            or (is_damaged and self._is_tired(unit))
+        ):
             self._parts.journal.forget([unit.token])
             self._parts.spool.drop(unit.token)
             self._parts.log.error("upload_given_up", token=unit.token, error=str(error))
@@ -114,14 +118,14 @@ class Courier:
             return _hand_back(unit, "returned", "not_wanted", error)
         if isinstance(error, DigestMismatch):
             self._attempts[unit.token] += 1
-            if self._is_tired(unit, True):
+            if self._is_tired(unit):
                 is_input = isinstance(error, InputDigestMismatch)
                 return _hand_back(unit, "error", "input_digest_mismatch" if is_input else "model_load_failed", error)
         self._wait(FETCH, error, now)
         return None
 
-    def _is_tired(self, unit: Unit, is_damaged: bool) -> bool:
-        return is_damaged and self._attempts[unit.token] >= ATTEMPTS_MAX
+    def _is_tired(self, unit: Unit) -> bool:
+        return self._attempts[unit.token] >= ATTEMPTS_MAX
 
     def _wait(self, lane: str, error: Exception, now: float) -> None:
         retry_after = error.retry_after_seconds if isinstance(error, ServerRefused) else None

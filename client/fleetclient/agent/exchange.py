@@ -113,7 +113,8 @@ def log_changes(changes: Changes, log: Log) -> None:
 
 
 def _list_offered(finished: list[Unit], commitments_max: int) -> list[Unit]:
-    offered, inline_bytes = [], 0
+    offered: list[Unit] = []
+    inline_bytes = 0
     for unit in finished[:commitments_max]:
         inline_bytes += _inline_bytes(unit)
         if offered and inline_bytes > INLINE_BYTES_PER_SYNC_MAX:

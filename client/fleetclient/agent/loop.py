@@ -76,12 +76,13 @@ class Agent:
 
         Takes at most a little over `LAST_SYNC_SECONDS_MAX`; what the server could not be told is in the journal.
         """
+        self._settle_runner(now)
         self._parts.workshop.kill()
+        background = self._parts.background
+        if background.is_busy(SYNC):  # it may bring leases, which have to go back as well
+            self._settle_background(background.collect(LAST_SYNC_SECONDS_MAX / 2), now)
         if self._parts.config.on_stop == "hand_back":
             self._give_back(self._parts.journal.list_units(UnitState.HELD), "shutting_down")
-        background = self._parts.background
-        if background.is_busy(SYNC):
-            self._settle_background(background.collect(LAST_SYNC_SECONDS_MAX / 2), now)
         self.state = VehicleState(eligible=False, reasons=("shutting_down",))
         if not background.is_busy(SYNC) and not self.is_offline:
             self._send_sync(now)
@@ -114,7 +115,7 @@ class Agent:
     def _accept(self, answer: SyncAnswer, now: float) -> None:
         # The lease began on the server before the answer came; counting from the request is never too late.
         changes = apply_answer(answer, journal=self._parts.journal, now=self._sync_began_at)
-        self._parts.workshop.discard(changes.cancelled)
+        self._parts.workshop.cancel(changes.cancelled)
         for token in (*changes.stored, *changes.refused, *changes.cancelled):
             self._parts.spool.drop(token)
         self._pace.answered(now, answer.next_sync_seconds)
@@ -133,12 +134,10 @@ class Agent:
 
     def _settle_runner(self, now: float) -> None:
         for ended in self._parts.workshop.collect(now):
-            if isinstance(ended, UnitFailed):
-                self._parts.log.warning("unit_failed", token=ended.token, reason=ended.reason, detail=ended.detail)
-                back = HandBack(token=ended.token, kind="error", reason=ended.reason, detail=ended.detail)
-                self._write_hand_backs([back])
-            else:
+            if isinstance(ended, UnitDone):
                 self._finish(ended)
+            else:
+                self._fail(ended)
 
     def _finish(self, done: UnitDone) -> None:
         result = Result(digest=done.digest, output_bytes=done.output_bytes, cpu_seconds=done.cpu_seconds)
@@ -149,6 +148,10 @@ class Agent:
         self._parts.spool.drop_input(done.token)
         self.completed_count += 1
         self._parts.log.info("finished", token=done.token, bytes=done.output_bytes, seconds=round(done.cpu_seconds, 3))
+
+    def _fail(self, failed: UnitFailed) -> None:
+        back = HandBack(token=failed.token, kind="error", reason=failed.reason, detail=failed.detail)
+        self._write_hand_backs([back])
 
     def _watch_vehicle(self, now: float) -> None:
         before, self.state = self.state, self._parts.source.read(now)
@@ -162,13 +165,16 @@ class Agent:
             self._parts.log.info("eligible" if self.state.eligible else "ineligible", reasons=self.state.reasons)
 
     def _leave_units(self, now: float) -> None:
+        held = self._parts.journal.list_units(UnitState.HELD)
         leaving = list_units_to_hand_back(
-            self._parts.journal.list_units(UnitState.HELD),
+            held,
             now=now,
             absent_seconds=self.state.absent_seconds,
             unit_seconds=self._parts.workshop.unit_seconds,
             hand_back=self._parts.config.vehicle.hand_back,
         )
+        if len(leaving) == len(held):
+            self._parts.workshop.kill()  # nothing is kept that it could go on with
         if leaving:
             self._give_back(leaving, self.state.reasons[0])
             self._pace.hurry()
@@ -187,11 +193,13 @@ class Agent:
     def _write_hand_backs(self, items: list[HandBack]) -> None:
         if not items:
             return
-        for token in self._parts.journal.hand_back(items):
-            self._parts.spool.drop(token)
+        moved = self._parts.journal.hand_back(items)
         fail_point("return_journaled")
-        for item in items:
-            self._parts.log.info("handed_back", token=item.token, kind=item.kind, reason=item.reason)
+        for item in moved:
+            self._parts.spool.drop(item.token)
+            self._parts.log.info(
+                "handed_back", token=item.token, kind=item.kind, reason=item.reason, detail=item.detail
+            )
 
     def _start_sync(self, now: float) -> None:
         if now >= self._pace.due_at() and not self._parts.background.is_busy(SYNC):

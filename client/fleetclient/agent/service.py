@@ -40,8 +40,8 @@ class Waker:
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
+        self._reader.settimeout(0)
+        self._writer.settimeout(0)
 
     def wake(self) -> None:
         """End the present or the next wait. Safe in threads and signal handlers."""
@@ -50,7 +50,7 @@ class Waker:
 
     def wait(self, seconds: float, *others: int) -> None:
         """Return when woken, when one of the other descriptors can be read, or after so many seconds."""
-        select.select([self._reader, *others], [], [], seconds)
+        select.select([self._reader.fileno(), *others], [], [], seconds)
         with suppress(BlockingIOError):
             while self._reader.recv(4096):
                 pass
@@ -69,20 +69,22 @@ def run(config: Config) -> int:
     state.lock()
     log = Log(level=config.log_level, car=config.name)
     identity = Identity(state.identity)
-    waker, stop = Waker(), _stop_on_signals()
     if identity.is_revoked:
-        log.error("revoked")
+        log.error("stopped_for_good", error="this car was removed from the fleet")
         return EXIT_REVOKED
     network = Network(origin=config.server, identity=identity)
     if identity.vehicle_id is None:
         pair(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
+    # Only now: while it waits for the owner there is nothing to put away, and a signal may simply end it.
+    waker, stop = Waker(), StopFlag()
+    _stop_on_signals(stop, waker)
     agent = build_agent(config, network=network, waker=waker, log=log)
     log.info("started", vehicle=identity.vehicle_id)
     try:
         _loop(agent, state, waker, stop)
-    except Revoked:
+    except Revoked as error:
         identity.remember_revoked()
-        log.error("revoked")
+        log.warning("stopped_for_good", error=str(error))
         return EXIT_REVOKED
     log.info("stopped")
     return EXIT_OK
@@ -158,12 +160,10 @@ def _loop(agent: Agent, state: StateFolder, waker: Waker, stop: StopFlag) -> Non
     agent.parts.journal.close()
 
 
-def _stop_on_signals() -> StopFlag:
-    stop = StopFlag()
-
-    def handle(number: int, frame: FrameType | None) -> None:
+def _stop_on_signals(stop: StopFlag, waker: Waker) -> None:
+    def handle(*_: int | FrameType | None) -> None:
         stop.is_set = True
+        waker.wake()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    return stop

@@ -81,7 +81,7 @@ class Workshop:
         if self._stopped_at is not None:
             return
         waiting = [unit for unit in units if unit.token not in self._given]
-        if self._runner is not None and not self._given and self._should_end(waiting, now):
+        if self._runner is not None and not self._given and self._should_end(self._runner, waiting, now):
             self.kill()
         if self._runner is None and waiting:
             self._start(waiting[0], now)
@@ -89,7 +89,7 @@ class Workshop:
             if self._runner is None or len(self._given) >= JOBS_IN_PIPE_MAX:
                 return
             if unit.contract == self._runner.settings.contract:
-                self._give(unit, now)
+                self._give(self._runner, unit, now)
 
     def collect(self, now: float) -> list[UnitDone | UnitFailed]:
         """Return the units that ended since the last call, and those that their time limit ends now."""
@@ -119,15 +119,23 @@ class Workshop:
         if not self._given.keys().isdisjoint(tokens):
             self.kill()
 
+    def cancel(self, tokens: Sequence[str]) -> None:
+        """Stop work on these units if that saves something.
+
+        One that only waits in the pipe is left there: its input is gone, so it fails at once, which costs less than
+        loading the model again.
+        """
+        if self._current in tokens:
+            self.kill()
+
     def kill(self) -> None:
         """End the runner at once; what it had not finished is forgotten here and still held in the journal."""
         if self._runner is not None:
             self._runner.kill()
         self._clear()
 
-    def _should_end(self, waiting: list[Unit], now: float) -> bool:
-        assert self._runner is not None
-        contract = self._runner.settings.contract
+    def _should_end(self, runner: Runner, waiting: list[Unit], now: float) -> bool:
+        contract = runner.settings.contract
         if not waiting:
             return now - self._began_at >= self._idle_seconds
         others_wait_since = [unit.leased_at for unit in waiting if unit.contract != contract]
@@ -151,12 +159,11 @@ class Workshop:
         self._began_at = now
         self._log.info("runner_started", pid=self._runner.pid, model=unit.contract.model.sha256[:12])
 
-    def _give(self, unit: Unit, now: float) -> None:
-        assert self._runner is not None
+    def _give(self, runner: Runner, unit: Unit, now: float) -> None:
         if not self._given and self._is_ready:
             self._began_at = now
         self._given[unit.token] = unit
-        self._runner.submit(
+        runner.submit(
             Job(
                 token=unit.token,
                 rows=unit.lease.rows,
@@ -222,7 +229,8 @@ class Workshop:
         """Return failures for the unit that was running (else the first in the pipe), or for all of them."""
         first = self._current or next(iter(self._given), None)
         guilty = list(self._given) if everyone else [first] if first else []
-        self._log.warning("runner_failed", reason=reason, detail=detail, units=len(guilty))
+        if guilty:
+            self._log.warning("runner_failed", reason=reason, detail=detail, units=len(guilty))
         for token in guilty:
             del self._given[token]
         return [UnitFailed(token=token, reason=reason, detail=detail) for token in guilty]

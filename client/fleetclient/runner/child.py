@@ -6,6 +6,7 @@ error. It decides nothing: a failure is reported with a reason, and the agent ha
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import Any
@@ -29,6 +30,8 @@ DETAIL_CHARS = 300
 PIPE_READ_BYTES = 64 * 1024
 # onnxruntime reports a refused allocation as an ordinary error; only its text tells.
 _MEMORY_WORDS = ("bad_alloc", "failed to allocate", "cannot allocate", "out of memory", "std::length_error")
+
+_ERRNO_REASONS = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.EFBIG: "output_too_large"}
 
 
 class Pipe:
@@ -79,7 +82,7 @@ def _load(settings: RunnerSettings, pipe: Pipe, holds: dict[str, bool]) -> Worke
     confinement.allow_cpu_seconds(contract.limits.seconds, threads=contract.session.intra_op_threads)
     try:
         session = compute.open_session(settings.model_path, contract)
-    except Exception as error:  # the edge of this process: whatever the runtime raises is the model's failure
+    except Exception as error:  # noqa: BLE001 - the edge of this process; what the runtime raises is the model's fault
         pipe.send(RunnerFailed(reason=_reason(error, "model_load_failed"), detail=_detail(error)))
         return None
     pipe.send(RunnerReady(load_seconds=time.monotonic() - began, confinement=holds))
@@ -101,7 +104,7 @@ class Worker:
         self._pipe.send(UnitStarted(token=job.token))
         try:
             done = self._compute(job)
-        except Exception as error:  # the edge of this process: the agent hears a reason and decides
+        except Exception as error:  # noqa: BLE001 - the edge of this process; the agent hears a reason and decides
             self._pipe.send(UnitFailed(token=job.token, reason=_reason(error, "run_failed"), detail=_detail(error)))
         else:
             self._pipe.send(done)
@@ -139,8 +142,8 @@ def _reason(error: Exception, otherwise: str) -> str:
         return "out_of_memory"
     if name == "OutputTooLarge":
         return "output_too_large"
-    if isinstance(error, OSError) and error.errno is not None:
-        return "disk_full"
+    if isinstance(error, OSError):
+        return _ERRNO_REASONS.get(error.errno or 0, otherwise)
     return otherwise
 
 

@@ -96,7 +96,7 @@ def encode_output(outputs: Tensors, contract: Contract) -> bytes:
 def write_output(path: Path, document: bytes) -> None:
     """Put the output on disk under its final name, whole or not at all."""
     temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
+    with temporary.open("wb") as file:
         file.write(document)
         file.flush()
         os.fsync(file.fileno())

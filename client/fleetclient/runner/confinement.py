@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+from pathlib import Path
 
 from fleetclient.wire import Limits
 
@@ -30,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def leave_network() -> bool:
     """Move to an empty network namespace where the kernel allows it; True if there is no network any more."""
     flags = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET
-    return _libc.unshare(flags) == 0
+    return bool(_libc.unshare(flags) == 0)
 
 
 def step_back(agent_pid: int) -> dict[str, bool]:
@@ -74,5 +75,4 @@ def _limit(what: int, value: int) -> None:
 
 
 def _address_space_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()

@@ -6,6 +6,7 @@ import json
 import struct
 from typing import Any
 
+HEADER_BYTES = 4
 MESSAGE_BYTES_MAX = 64 * 1024
 
 
@@ -31,14 +32,14 @@ class MessageReader:
         """Return the messages that `piece` completes; raises PipeBroken."""
         self._buffer += piece
         messages = []
-        while len(self._buffer) >= 4:
+        while len(self._buffer) >= HEADER_BYTES:
             (length,) = struct.unpack_from(">I", self._buffer)
             if length > MESSAGE_BYTES_MAX:
                 raise PipeBroken("the message is too long")
-            if len(self._buffer) < 4 + length:
+            if len(self._buffer) < HEADER_BYTES + length:
                 break
-            messages.append(_parse(bytes(self._buffer[4 : 4 + length])))
-            del self._buffer[: 4 + length]
+            messages.append(_parse(bytes(self._buffer[HEADER_BYTES : HEADER_BYTES + length])))
+            del self._buffer[: HEADER_BYTES + length]
         return messages
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
 import fleetclient
 from fleetclient.runner.jobs import Job, RunnerEvent, RunnerExited, RunnerSettings, read_event
@@ -31,7 +32,7 @@ class Runner:
         self._stderr_path = folder / "runner.stderr"
         empty = folder / "empty"
         empty.mkdir(mode=0o700, exist_ok=True)
-        with open(self._stderr_path, "wb") as stderr:
+        with self._stderr_path.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fleetclient.runner.child"],
                 stdin=subprocess.PIPE,
@@ -42,8 +43,7 @@ class Runner:
                 process_group=0,
                 bufsize=0,
             )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         os.set_blocking(self._stdout.fileno(), False)
         self._reader = MessageReader()
         self._exited = False
@@ -121,7 +121,7 @@ class Runner:
             self._stdin.write(encode_message(message))
 
     def _last_words(self) -> str:
-        with open(self._stderr_path, "rb") as file:
+        with self._stderr_path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS_BYTES))
             return file.read().decode("utf-8", "replace").strip()
 

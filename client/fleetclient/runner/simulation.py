@@ -40,9 +40,10 @@ def _seed(fault_seed: int, input_digest: str) -> int:
 
 def _wrong(rows: Array, lie: np.random.Generator) -> Array:
     if rows.dtype == np.bool_:
-        return ~rows
+        return np.logical_not(rows)
     if rows.dtype.kind in "iu":
-        return rows ^ rows.dtype.type(1)
+        flipped: Array = np.bitwise_xor(rows, rows.dtype.type(1))
+        return flipped
     spread = float(np.std(rows.astype(np.float64))) or 1.0
     noise = lie.normal(0.0, NOISE_SHARE * spread, rows.shape)
     return (rows.astype(np.float64) + noise).astype(rows.dtype)

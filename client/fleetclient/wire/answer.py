@@ -115,10 +115,10 @@ def _contracts(document: Document) -> Document:
 
 
 def _read_range(source: Document) -> tuple[int, int]:
-    bounds = items(source, "range", lambda value: whole({"range": value}, "range"))
-    if len(bounds) != 2 or bounds[0] >= bounds[1]:
-        raise MalformedMessage("range is not [start, end)")
-    return bounds[0], bounds[1]
+    match items(source, "range", lambda value: whole({"range": value}, "range")):
+        case (start, end) if start < end:
+            return start, end
+    raise MalformedMessage("range is not [start, end)")
 
 
 def _read_outcome(value: Any) -> Outcome:

@@ -42,9 +42,9 @@ class Commitment:
 
     token: str
     digest: str
+    inline: bytes | None
     bytes: int
     seconds: float
-    inline: bytes | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

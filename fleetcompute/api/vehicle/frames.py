@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
-from workunits.domain.errors import FleetError
+from fleetcompute.api.errors import Malformed
 
 MAGIC = b"FLT1"
 CONTENT_TYPE = "application/vnd.fleetcompute.frame"
@@ -15,28 +15,22 @@ JSON_BYTES_MAX = 1024 * 1024
 _HEAD = struct.Struct(">4sI")
 
 
-class MalformedRequest(FleetError):
-    """The request cannot be read."""
-
-    code: ClassVar[str] = "malformed_request"
-
-
 def read_frame(body: bytes) -> tuple[dict[str, Any], memoryview]:
-    """Return a frame's JSON object and its attachments. Raises MalformedRequest."""
+    """Return a frame's JSON object and its attachments. Raises Malformed."""
     if len(body) < _HEAD.size:
-        raise MalformedRequest("the body is shorter than a frame's head")
+        raise Malformed("the body is shorter than a frame's head")
     magic, json_bytes = _HEAD.unpack_from(body)
     if magic != MAGIC:
-        raise MalformedRequest("the body does not begin with FLT1")
+        raise Malformed("the body does not begin with FLT1")
     if json_bytes > min(JSON_BYTES_MAX, len(body) - _HEAD.size):
-        raise MalformedRequest(f"the frame's JSON is said to have {json_bytes} bytes")
+        raise Malformed(f"the frame's JSON is said to have {json_bytes} bytes")
     end = _HEAD.size + json_bytes
     try:
         content = orjson.loads(body[_HEAD.size : end])
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the frame's JSON cannot be read: {error}") from None
+        raise Malformed(f"the frame's JSON cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise MalformedRequest("the frame's JSON is not an object")
+        raise Malformed("the frame's JSON is not an object")
     return content, memoryview(body)[end:]
 
 

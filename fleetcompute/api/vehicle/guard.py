@@ -11,17 +11,10 @@ from typing import Any, ClassVar
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from fleetcompute.api.errors import problem_response
-from fleetcompute.api.vehicle.frames import MalformedRequest
+from fleetcompute.api.errors import BodyTooLarge, Malformed, problem_response
 from fleetcompute.api.vehicle.signing import RequestSignature, parse_signature, verify_request
 from workunits.domain.errors import FleetError
 from workunits.store.vehicles import KnownVehicle, find_vehicle
-
-
-class BodyTooLarge(FleetError):
-    """The body is over this address's limit."""
-
-    code: ClassVar[str] = "body_too_large"
 
 
 class VehicleUnknown(FleetError):
@@ -46,16 +39,16 @@ class SignedRequest:
 
 
 def read_body(request: HttpRequest, *, bytes_max: int) -> bytes:
-    """Return the body. Raises BodyTooLarge before reading more than the limit, MalformedRequest without a length."""
+    """Return the body. Raises BodyTooLarge before reading more than the limit, Malformed without a length."""
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        raise MalformedRequest("Content-Length is not a number") from None
+        raise Malformed("Content-Length is not a number") from None
     if length > bytes_max:
         raise BodyTooLarge(f"the body has {length} bytes; at most {bytes_max} are taken here")
     body = request.read(length) if length else b""
     if len(body) != length:
-        raise MalformedRequest(f"the body has {len(body)} bytes, Content-Length says {length}")
+        raise Malformed(f"the body has {len(body)} bytes, Content-Length says {length}")
     return body
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fleetcompute.api.vehicle.frames import MalformedRequest
+from fleetcompute.api.errors import Malformed
 from workunits.pipeline.dispatch import (
     Lease,
     OfferedCommitment,
@@ -25,18 +25,17 @@ TEXT_CHARS_MAX = 120
 SKETCH_BYTES = 256
 
 RETURN_REASONS = frozenset(
-    "driving unplugged soc_low user_present too_hot paused_user shutting_down not_wanted data_cap updating"
-    " signal_stale".split()
+    ["driving", "unplugged", "soc_low", "user_present", "too_hot", "paused_user", "shutting_down", "not_wanted", "data_cap", "updating", "signal_stale"]
 )
 ERROR_REASONS = frozenset(
-    "model_load_failed run_failed out_of_memory timed_out input_digest_mismatch disk_full output_too_large".split()
+    ["model_load_failed", "run_failed", "out_of_memory", "timed_out", "input_digest_mismatch", "disk_full", "output_too_large"]
 )
 
 
 def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: int) -> SyncRequest:
-    """Return the sync that a car's JSON and attachments describe. Raises MalformedRequest."""
+    """Return the sync that a car's JSON and attachments describe. Raises Malformed."""
     if content.get("protocol") != PROTOCOL:
-        raise MalformedRequest(f"protocol must be {PROTOCOL}")
+        raise Malformed(f"protocol must be {PROTOCOL}")
     agent, state = _object(content, "agent"), _object(content, "state")
     capacity = _object(content, "capacity")
     heartbeat = Heartbeat(
@@ -60,23 +59,23 @@ def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: i
 
 def _commitment(item: Any, attachments: memoryview) -> OfferedCommitment:
     if not isinstance(item, dict):
-        raise MalformedRequest("commitments must hold objects")
+        raise Malformed("commitments must hold objects")
     try:
         digest = bytes.fromhex(_text(item, "commitments.digest"))
     except ValueError:
-        raise MalformedRequest("commitments.digest must be 64 hex digits") from None
+        raise Malformed("commitments.digest must be 64 hex digits") from None
     if len(digest) != 32:
-        raise MalformedRequest("commitments.digest must be 64 hex digits")
+        raise Malformed("commitments.digest must be 64 hex digits")
     output = _attachment(item, "inline", attachments)
     sketch = _attachment(item, "sketch", attachments)
     output_bytes = _integer(item, "commitments.bytes", 2**40)
     if output is not None and len(output) != output_bytes:
-        raise MalformedRequest(f"commitments.inline has {len(output)} bytes, commitments.bytes says {output_bytes}")
+        raise Malformed(f"commitments.inline has {len(output)} bytes, commitments.bytes says {output_bytes}")
     if sketch is not None and len(sketch) != SKETCH_BYTES:
-        raise MalformedRequest(f"commitments.sketch must have {SKETCH_BYTES} bytes")
+        raise Malformed(f"commitments.sketch must have {SKETCH_BYTES} bytes")
     seconds = item.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
-        raise MalformedRequest("commitments.seconds must be a number, 0 or more")
+        raise Malformed("commitments.seconds must be a number, 0 or more")
     return OfferedCommitment(
         token=_text(item, "commitments.token"),
         digest=digest,
@@ -93,19 +92,19 @@ def _attachment(item: Mapping[str, Any], name: str, attachments: memoryview) -> 
         return None
     is_pair = isinstance(place, list) and len(place) == 2 and all(type(part) is int and part >= 0 for part in place)
     if not is_pair or sum(place) > len(attachments):
-        raise MalformedRequest(f"commitments.{name} must be [offset, length] within the attachments")
+        raise Malformed(f"commitments.{name} must be [offset, length] within the attachments")
     return bytes(attachments[place[0] : place[0] + place[1]])
 
 
 def _hand_back(item: Any) -> OfferedReturn:
     if not isinstance(item, dict):
-        raise MalformedRequest("returned must hold objects")
+        raise Malformed("returned must hold objects")
     kind, reason = _text(item, "returned.kind"), _text(item, "returned.reason")
     known = {"returned": RETURN_REASONS, "error": ERROR_REASONS}.get(kind)
     if known is None:
-        raise MalformedRequest("returned.kind must be 'returned' or 'error'")
+        raise Malformed("returned.kind must be 'returned' or 'error'")
     if reason not in known:
-        raise MalformedRequest(f"returned.reason {reason!r} is not a known reason for {kind!r}")
+        raise Malformed(f"returned.reason {reason!r} is not a known reason for {kind!r}")
     return OfferedReturn(token=_text(item, "returned.token"), is_error=kind == "error", reason=reason)
 
 
@@ -143,20 +142,20 @@ def _lease(lease: Lease, contract: str) -> dict[str, Any]:
 def _object(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name)
     if not isinstance(value, dict):
-        raise MalformedRequest(f"{name} must be an object")
+        raise Malformed(f"{name} must be an object")
     return value
 
 
 def _items(content: Mapping[str, Any], name: str) -> list[Any]:
     value = content.get(name.rpartition(".")[2])
     if not isinstance(value, list) or len(value) > ITEMS_MAX:
-        raise MalformedRequest(f"{name} must be a list of at most {ITEMS_MAX}")
+        raise Malformed(f"{name} must be a list of at most {ITEMS_MAX}")
     return value
 
 
 def _short(value: Any, name: str) -> str:
     if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX or "\0" in value:
-        raise MalformedRequest(f"{name} must be text of at most {TEXT_CHARS_MAX} characters")
+        raise Malformed(f"{name} must be text of at most {TEXT_CHARS_MAX} characters")
     return value
 
 
@@ -167,12 +166,12 @@ def _text(content: Mapping[str, Any], name: str) -> str:
 def _boolean(content: Mapping[str, Any], name: str) -> bool:
     value = content.get(name.rpartition(".")[2])
     if not isinstance(value, bool):
-        raise MalformedRequest(f"{name} must be true or false")
+        raise Malformed(f"{name} must be true or false")
     return value
 
 
 def _integer(content: Mapping[str, Any], name: str, limit: int) -> int:
     value = content.get(name.rpartition(".")[2])
     if type(value) is not int or not 0 <= value <= limit:
-        raise MalformedRequest(f"{name} must be a whole number from 0 to {limit}")
+        raise Malformed(f"{name} must be a whole number from 0 to {limit}")
     return value

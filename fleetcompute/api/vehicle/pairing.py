@@ -9,8 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
-from fleetcompute.api.errors import problem_response
-from fleetcompute.api.vehicle.frames import MalformedRequest
+from fleetcompute.api.errors import Malformed, problem_response
 from fleetcompute.api.vehicle.guard import VehicleUnknown, check_signature, read_body, vehicle_view
 from fleetcompute.api.vehicle.signing import SignatureInvalid, get_director, parse_signature
 from fleetcompute.api.vehicle.views import MethodNotAllowed
@@ -26,16 +25,16 @@ def _read_json(body: bytes) -> dict[str, Any]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}") from None
+        raise Malformed(f"the body is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise MalformedRequest("the body is not a JSON object")
+        raise Malformed("the body is not a JSON object")
     return content
 
 
 def _text(content: dict[str, Any], name: str, chars_max: int) -> str:
     value = content.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= chars_max or "\0" in value:
-        raise MalformedRequest(f"{name} must be text of 1 to {chars_max} characters")
+        raise Malformed(f"{name} must be text of 1 to {chars_max} characters")
     return value
 
 
@@ -50,7 +49,7 @@ def device(request: HttpRequest) -> HttpResponseBase:
     except ValueError:
         public_key = b""
     if len(public_key) != 32:
-        raise MalformedRequest("public_key must be 64 hex digits")
+        raise Malformed("public_key must be 64 hex digits")
     started = enrol.start_pairing(
         public_key=public_key,
         car_name=_text(content, "name", 120),
@@ -79,7 +78,7 @@ def token(request: HttpRequest) -> HttpResponseBase:
     body = read_body(request, bytes_max=PAIRING_BYTES_MAX)
     content = _read_json(body)
     if content.get("grant_type") != GRANT_TYPE:
-        raise MalformedRequest(f"grant_type must be {GRANT_TYPE}")
+        raise Malformed(f"grant_type must be {GRANT_TYPE}")
     device_code = _text(content, "device_code", 200)
     try:
         public_key = enrol.find_pairing_key(device_code=device_code)

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
-from fleetcompute.api.errors import problem_response
+from fleetcompute.api.errors import Malformed, problem_response
 from fleetcompute.api.ranges import serve_blob
 from fleetcompute.api.vehicle import frames
 from fleetcompute.api.vehicle.guard import authenticate, vehicle_view
@@ -86,7 +86,7 @@ def output(request: HttpRequest, token: str) -> HttpResponseBase:
         return HttpResponse(status=200, headers={**headers, "Upload-Offset": str(offset), "Upload-Length": str(length)})
     stated = request.headers.get("Upload-Offset", "")
     if not stated.isdecimal() or request.content_type != "application/offset+octet-stream":
-        raise frames.MalformedRequest("a PATCH needs Upload-Offset and Content-Type application/offset+octet-stream")
+        raise Malformed("a PATCH needs Upload-Offset and Content-Type application/offset+octet-stream")
     if not _has_checksum(request.headers.get("Upload-Checksum"), caller.body):
         return problem_response(ChecksumMismatch(), status=460)
     offset = accept_part(

@@ -106,16 +106,6 @@ CREATE TABLE unit_event (
     CONSTRAINT unit_event_pkey PRIMARY KEY (batch_id, unit_number, id)
 ) PARTITION BY HASH (batch_id);
 
--- How far the upload of a committed output has come. Rows live for minutes.
-CREATE TABLE output_upload (
-    batch_id        bigint  NOT NULL,
-    unit_number     integer NOT NULL,
-    owner_id        integer NOT NULL,
-    received_bytes  bigint  NOT NULL DEFAULT 0,
-    CONSTRAINT output_upload_pkey PRIMARY KEY (batch_id, unit_number, owner_id),
-    CONSTRAINT output_upload_not_negative CHECK (received_bytes >= 0)
-);
-
 DO $$
 BEGIN
     FOR lane IN 0..15 LOOP

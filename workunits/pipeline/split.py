@@ -1,0 +1,102 @@
+"""Split: cut a batch's dataset into work units.
+
+In: a queued batch. Out: shard blobs, shard and unit rows. Moves: batch QUEUED -> IN_PROGRESS, or FAILED where its
+dataset cannot be read. The blobs are written first, by content, outside any transaction; one transaction then shows
+everything at once. So a crash at any point leaves nothing but blobs, and the next run writes those again for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import transaction
+
+from workunits.domain.errors import FleetError
+from workunits.domain.packing import pack_shard
+from workunits.domain.splitting import (
+    UNITS_MAX,
+    RowCost,
+    UnitLimits,
+    choose_shard_units,
+    choose_unit_rows,
+    count_units,
+)
+from workunits.domain.tensors import HEADER_BYTES_MAX, document_bytes
+from workunits.store.blobs import BlobMissing, get_blob_store
+from workunits.store.datasets import DatasetRefused, iter_row_blocks
+from workunits.store.shards import SplitSource, WrittenShard, fail_queued_batch, get_split_source, publish_split
+from workunits.store.unit_spool import UnitSpool
+
+
+class SplitRefused(FleetError):
+    """The batch cannot be cut into a sensible number of units."""
+
+    code: ClassVar[str] = "split_refused"
+
+
+def split_batch(*, batch_id: int, now: datetime) -> bool:
+    """Split a queued batch and make its units leasable; False where there was nothing to do or it failed.
+
+    Safe to call twice or at once from two workers: one of them publishes, the other finds it done.
+    """
+    source = get_split_source(batch_id)
+    if source is None:
+        return False
+    spool = UnitSpool(
+        batch_id=batch_id, quorum=source.quorum, price_per_row_microcredits=source.price_per_row_microcredits
+    )
+    with spool:
+        try:
+            unit_rows = _choose_rows(source)
+            shards = list(_write_shards(source, unit_rows, spool))
+        except (DatasetRefused, BlobMissing, SplitRefused) as refusal:
+            fail_queued_batch(batch_id=batch_id, reason=refusal.detail, now=now)
+            return False
+        with transaction.atomic():
+            return publish_split(batch_id=batch_id, unit_rows=unit_rows, shards=shards, spool=spool, now=now)
+
+
+def _choose_rows(source: SplitSource) -> int:
+    policy = settings.FLEET
+    unit_rows = choose_unit_rows(
+        rows_total=source.rows_total,
+        cost=RowCost(
+            flops=source.flops_per_row,
+            input_bytes=sum(spec.bytes_per_row for spec in source.inputs),
+            output_bytes=sum(spec.bytes_per_row for spec in source.outputs),
+        ),
+        car_flops_per_second=policy.reference_car_flops_per_second,
+        target_seconds=source.target_seconds,
+        batch_rows=source.batch_rows,
+        limits=UnitLimits(
+            rows_max=policy.unit_rows_max,
+            input_bytes_max=policy.unit_input_bytes_max - HEADER_BYTES_MAX,
+            output_bytes_max=policy.unit_output_bytes_max - HEADER_BYTES_MAX,
+        ),
+    )
+    units = count_units(source.rows_total, unit_rows)
+    if units > UNITS_MAX:
+        raise SplitRefused(f"The batch would have {units} work units; at most {UNITS_MAX} are allowed.")
+    return unit_rows
+
+
+def _write_shards(source: SplitSource, unit_rows: int, spool: UnitSpool) -> Iterator[WrittenShard]:
+    """Store the dataset's shards one after the other, adding their units to the spool.
+
+    One block of rows is one shard, so memory holds two or three shards however long the dataset is.
+    """
+    store = get_blob_store()
+    unit_bytes = document_bytes(source.inputs, unit_rows)
+    block_rows = unit_rows * choose_shard_units(unit_bytes, settings.FLEET.shard_bytes_target)
+    with store.local_path(source.dataset_sha256) as path:
+        blocks = iter_row_blocks(path, source.dataset_format, source.inputs, block_rows)
+        for number, block in enumerate(blocks):
+            row_start = spool.rows
+            shard = pack_shard(block, source.inputs, unit_rows)
+            spool.add(number, shard)
+            yield WrittenShard(blob=store.put_bytes(shard.data), row_start=row_start, row_end=spool.rows)
+    if spool.rows != source.rows_total:
+        raise DatasetRefused(f"The dataset has {spool.rows} rows, {source.rows_total} were announced.")
