@@ -13,6 +13,9 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.development")
 
 app = Celery("fleetcompute")
+# Without this, only the thread that imports this module would know the application: a shared task called in
+# another thread of a web server would look for a broker of its own.
+app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     accept_content=["json"],
@@ -26,6 +29,8 @@ app.conf.update(
     worker_prefetch_multiplier=4,
     worker_send_task_events=False,
     worker_cancel_long_running_tasks_on_connection_loss=True,
+    # A web request that nudges gives up soon on a broker that is away.
+    task_publish_retry_policy={"max_retries": 1, "interval_start": 0.0, "interval_step": 0.1},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={
@@ -34,7 +39,6 @@ app.conf.update(
         # After a broker restart, look for unacknowledged messages every 2 s rather than every 100 s.
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
-        # A web request that nudges must not hang on a broker that is away; the sweep finds the work.
         "socket_timeout": 10,
         "socket_connect_timeout": 2,
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -40,12 +40,14 @@ class LimitsConfig:
 class VehicleConfig:
     """`[vehicle]`: where the car's state comes from, and what to do with work when it leaves.
 
-    `away` lists absences of the simulated source as [start, end] in seconds since the agent began.
+    `away` lists absences of the simulated source as [start, end] in seconds since the agent began. While a file of the
+    name `away_file` exists in the configuration's folder, the simulated car is away as well: for scripts.
     """
 
     source: str = "simulated"
     start_delay_seconds: float = 0.0
     away: tuple[tuple[float, float], ...] = ()
+    away_file: str = ""
     away_reason: str = "driving"
     hand_back: bool = True
 
@@ -115,6 +117,9 @@ def parse_config(document: dict[str, Any], *, folder: Path) -> Config:
         values[name] = section(**_read_section(content, section, prefix=f"{name}."))
     known = _read_section(values, Config, prefix="")
     config = Config(**{**known, "state_dir": folder / known["state_dir"], "server": known["server"].rstrip("/")})
+    if config.vehicle.away_file:
+        vehicle = replace(config.vehicle, away_file=str(folder / config.vehicle.away_file))
+        config = replace(config, vehicle=vehicle)
     _check(config)
     return config
 

@@ -45,7 +45,7 @@ def problem_document(
         "detail": detail or known.title,
         "code": code,
         "retryable": retryable or known.retryable,
-        **(extra or {}),
+        **{name: value for name, value in (extra or {}).items() if value is not None},
     }
 
 

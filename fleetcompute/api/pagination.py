@@ -12,6 +12,7 @@ from workunits.domain.errors import FleetError
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
+NUMBER_MAX: Final = 2**31 - 1
 
 Row = TypeVar("Row", bound=Model)
 
@@ -26,7 +27,7 @@ def read_limit(request: Request) -> int:
     """Return the page's size. Raises PageInvalid."""
     text = request.query_params.get("limit", str(LIMIT_DEFAULT))
     if not text.isdecimal() or not 1 <= int(text) <= LIMIT_MAX:
-        raise PageInvalid(f"limit must be 1 to {LIMIT_MAX}, not {text[:20]!r}.", pointer="/limit")
+        raise _invalid("limit", f"limit must be 1 to {LIMIT_MAX}, not {text[:20]!r}.")
     return int(text)
 
 
@@ -37,7 +38,7 @@ def newest_first(request: Request, rows: QuerySet[Row], present: Callable[[Row],
     if after is not None:
         last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()  # noqa: SLF001
         if last is None:
-            raise PageInvalid("after is not a cursor that this list gave out.", pointer="/after")
+            raise _invalid("after", "after is not a cursor that this list gave out.")
         rows = rows.filter(pk__lt=last)
     found = list(rows.order_by("-pk")[: limit + 1])
     page = [present(row) for row in found[:limit]]
@@ -47,3 +48,17 @@ def newest_first(request: Request, rows: QuerySet[Row], present: Callable[[Row],
 def page_of(data: list[dict[str, Any]], *, has_more: bool, cursor: str | None) -> dict[str, Any]:
     """Return the envelope of every list."""
     return {"data": data, "has_more": has_more, "next_cursor": cursor if has_more else None}
+
+
+def _invalid(parameter: str, detail: str) -> PageInvalid:
+    return PageInvalid(detail, errors=[{"pointer": f"/{parameter}", "detail": detail}])
+
+
+def read_after_number(request: Request) -> int:
+    """Return the number after which a list of numbered things goes on, -1 from the start. Raises PageInvalid."""
+    text = request.query_params.get("after")
+    if text is None:
+        return -1
+    if not text.isdecimal() or int(text) > NUMBER_MAX:
+        raise _invalid("after", "after is not a cursor that this list gave out.")
+    return int(text)

@@ -26,6 +26,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
         422, "A value is not allowed", "The request can be read, but a value in it is not allowed; `errors` points at it."
     ),
     "not_found": Problem(404, "There is nothing here", "The address is wrong, or what it names is not yours."),
+    "page_forbidden": Problem(403, "This page is not for you", "Sign in as somebody who may see it."),
     "method_not_allowed": Problem(405, "The method is not allowed", "The header `Allow` lists the methods of this address."),
     "not_acceptable": Problem(406, "The wanted form is not offered", "Ask for one of the forms that the documentation lists."),
     "unsupported_media_type": Problem(
@@ -33,6 +34,8 @@ PROBLEMS: Final[dict[str, Problem]] = {
     ),
     "length_required": Problem(411, "The length is missing", "An upload needs a Content-Length."),
     "body_too_large": Problem(413, "The body is too large", "The body is over the limit that `detail` names."),
+    "blob_missing": Problem(404, "The file is gone", "It is not in the blob store any more."),
+    "result_unknown": Problem(404, "There is no such result", "There is no such batch, or not in this format."),
     "range_not_satisfiable": Problem(416, "The range is outside the file", "`Content-Range` gives the file's length."),
     "rate_limited": Problem(429, "Too many requests", "Wait as long as the header `Retry-After` says.", retryable=True),
     "internal_error": Problem(500, "Our mistake", "Something failed here; nothing was changed. Try again later.", retryable=True),

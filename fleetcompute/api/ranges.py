@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, ClassVar
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
@@ -47,19 +48,53 @@ def parse_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 
 def serve_blob(
-    request: HttpRequest, sha256: str, *, content_type: str, filename: str | None = None
+    request: HttpRequest,
+    sha256: str,
+    *,
+    content_type: str,
+    filename: str | None = None,
+    cache_control: str = "private, max-age=31536000, immutable",
 ) -> HttpResponseBase:
     """Answer GET or HEAD for a blob, whole or in part; 304 where the caller has it. Raises BlobMissing."""
     store = get_blob_store()
-    size_bytes = store.size(sha256)
-    headers = {
-        "ETag": f'"{sha256}"',
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode('ascii')}:",
-    }
-    if filename is not None:
-        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return serve_bytes(
+        request,
+        sha256,
+        size_bytes=store.size(sha256),
+        open_range=lambda start, end: store.open(sha256, start, end),
+        headers={"Cache-Control": cache_control, **_disposition(filename)},
+        content_type=content_type,
+    )
+
+
+def serve_file(
+    request: HttpRequest, opened: BinaryIO, sha256: str, *, content_type: str, filename: str
+) -> HttpResponseBase:
+    """Answer as `serve_blob` does, from a file that may be another one at the next call. It is closed at the end."""
+
+    def open_range(start: int, end: int) -> BinaryIO:
+        opened.seek(start)
+        return opened
+
+    headers = {"Cache-Control": "private, no-cache", **_disposition(filename)}
+    size_bytes = os.fstat(opened.fileno()).st_size
+    return serve_bytes(
+        request, sha256, size_bytes=size_bytes, open_range=open_range, headers=headers, content_type=content_type
+    )
+
+
+def serve_bytes(
+    request: HttpRequest,
+    sha256: str,
+    *,
+    size_bytes: int,
+    open_range: Callable[[int, int], BinaryIO],
+    headers: dict[str, str],
+    content_type: str,
+) -> HttpResponseBase:
+    """Answer GET or HEAD for what has this SHA-256, whole or in part; 304 where the caller has it, 416 outside it."""
+    digest = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode('ascii')}:"
+    headers = {"ETag": f'"{sha256}"', "Accept-Ranges": "bytes", "Repr-Digest": digest, **headers}
     if f'"{sha256}"' in request.headers.get("If-None-Match", ""):
         return HttpResponse(status=304, headers=headers)
     is_current = request.headers.get("If-Range", f'"{sha256}"') == f'"{sha256}"'
@@ -71,17 +106,23 @@ def serve_blob(
         return refused
     start, end = part or (0, size_bytes)
     headers["Content-Length"] = str(end - start)
-    if part is not None:
+    if part is None:
+        headers["Content-Digest"] = digest
+    else:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
     status = 200 if part is None else 206
     if request.method == "HEAD":
         return HttpResponse(status=status, headers=headers, content_type=content_type)
-    return StreamingHttpResponse(
-        _pieces(store.open(sha256, start, end)), status=status, headers=headers, content_type=content_type
-    )
+    pieces = _pieces(open_range(start, end), end - start)
+    return StreamingHttpResponse(pieces, status=status, headers=headers, content_type=content_type)
 
 
-def _pieces(opened: Any) -> Iterator[bytes]:
+def _disposition(filename: str | None) -> dict[str, str]:
+    return {} if filename is None else {"Content-Disposition": f'attachment; filename="{filename}"'}
+
+
+def _pieces(opened: BinaryIO, left_bytes: int) -> Iterator[bytes]:
     with opened:
-        while piece := opened.read(PIECE_BYTES):
+        while left_bytes > 0 and (piece := opened.read(min(PIECE_BYTES, left_bytes))):
+            left_bytes -= len(piece)
             yield piece

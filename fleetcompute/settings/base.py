@@ -6,6 +6,7 @@ from typing import Any
 
 import dj_database_url
 
+from fleetcompute.celery import app as celery_app  # noqa: F401  # shared tasks bind to it in every Django process
 from fleetcompute.settings import env
 from fleetcompute.settings.engine import MIB, EnginePolicy
 
@@ -110,7 +111,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = FLEET_HOME / "static"
 # Without `collectstatic`, files are found where the applications keep them; production turns this off.
 WHITENOISE_USE_FINDERS = True
 
@@ -138,7 +138,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
-CELERY_BROKER_URL = env.broker_url()
+# Without a broker, messages stay in the process that sends them: commands work, and the sweep finds what they left.
+CELERY_BROKER_URL = env.broker_url() or "memory://"
 
 LOGGING: dict[str, Any] = {
     "version": 1,

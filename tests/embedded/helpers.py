@@ -25,8 +25,8 @@ def clean_environ(**extra: str) -> dict[str, str]:
 def start_cli(*arguments: str, home: Path, **extra: str) -> subprocess.Popen[str]:
     command, *rest = arguments
     argv = [sys.executable, "-m", "fleetcompute.embedded", command, "--home", str(home), *rest]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(argv, cwd=PROJECT_ROOT, env=clean_environ(**extra), **pipes)
+    environ, pipe = clean_environ(**extra), subprocess.PIPE
+    return subprocess.Popen(argv, cwd=PROJECT_ROOT, env=environ, stdout=pipe, stderr=pipe, text=True)
 
 
 def run_cli(*arguments: str, home: Path, **extra: str) -> tuple[int, str, str]:

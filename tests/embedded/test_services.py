@@ -16,8 +16,7 @@ import psycopg2
 import pytest
 import redis
 
-from fleetcompute.embedded import EmbeddedError, Services
-from fleetcompute.embedded import valkey as valkey_module
+from fleetcompute.embedded import EmbeddedError, Services, ports
 from fleetcompute.embedded.identity import erase_data
 from tests.embedded.helpers import are_all_gone, with_descendants
 
@@ -28,7 +27,8 @@ def query(services: Services, statement: str) -> str:
     with contextlib.closing(psycopg2.connect(services.database_url)) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
         connection.commit()
-        return str(cursor.fetchone()[0]) if cursor.description else ""
+        row = cursor.fetchone() if cursor.description else None
+    return str(row[0]) if row else ""
 
 
 def postgres_only(home: Path) -> Services:
@@ -143,11 +143,11 @@ def test_ports_in_use_are_passed_over(home: Path, monkeypatch: pytest.MonkeyPatc
             listener.listen()
             taken.append(listener.getsockname()[1])
         # As if another program had taken both ports between our look and the servers'.
-        ports = iter(taken)
-        real = valkey_module.free_port
+        picked = iter(taken)
+        real = ports.free_port
         for module in ("postgres", "valkey"):
             monkeypatch.setattr(
-                f"fleetcompute.embedded.{module}.free_port", lambda preferred: next(ports, 0) or real(preferred)
+                f"fleetcompute.embedded.{module}.free_port", lambda preferred: next(picked, 0) or real(preferred)
             )
         with Services(home, is_durable=False) as services:
             assert services.postgres is not None

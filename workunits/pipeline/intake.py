@@ -20,10 +20,10 @@ from workunits.domain.errors import FleetError
 from workunits.domain.pricing import price_per_row
 from workunits.domain.states import BatchStatus
 from workunits.domain.types import TensorSpec
-from workunits.models import Batch, BatchProgress, Blob, Dataset, OnnxModel
+from workunits.models import Batch, BatchProgress, Dataset, OnnxModel
 from workunits.sandbox.admit import admit
 from workunits.sandbox.report import AdmissionRequest
-from workunits.store.blobs import StoredBlob, get_blob_store
+from workunits.store.blobs import get_blob_store, record_blob
 from workunits.store.datasets import read_dataset_facts
 
 BATCH_ROWS_DEFAULT: Final = 16
@@ -90,10 +90,11 @@ def admit_model(
     facts = admit(path, request)
     stored = get_blob_store().put_file(path)
     with transaction.atomic():
+        record_blob(stored, now)
         return OnnxModel.objects.create(
             project_id=project_id,
             name=name,
-            blob=_blob_row(stored, now),
+            blob_id=stored.sha256,
             opset=facts.opset,
             operators=facts.operators,
             inputs=facts.inputs,
@@ -110,13 +111,16 @@ def register_dataset(*, project_id: int, name: str, format: str, path: Path, now
     facts = read_dataset_facts(path, format)
     stored = get_blob_store().put_file(path)
     with transaction.atomic():
+        record_blob(stored, now)
         return Dataset.objects.create(
             project_id=project_id,
             name=name,
             format=format,
-            blob=_blob_row(stored, now),
+            blob_id=stored.sha256,
             rows=facts.rows,
-            columns=facts.columns,
+            columns=[
+                {"name": column.name, "dtype": column.dtype, "shape": list(column.shape)} for column in facts.columns
+            ],
             created_at=now,
         )
 
@@ -140,10 +144,10 @@ def submit_batch(
     _check_options(quorum=quorum, priority=priority, unit_target_seconds=target_seconds)
     model = OnnxModel.objects.filter(project_id=project_id, public_id=model_public_id).select_related("blob").first()
     if model is None:
-        raise ModelUnknown(f"There is no model {model_public_id!r} in this project.", pointer="/model")
+        raise ModelUnknown(f"There is no model {model_public_id!r} in this project.", errors=[{"pointer": "/model", "detail": "no such model"}])
     dataset = Dataset.objects.filter(project_id=project_id, public_id=dataset_public_id).first()
     if dataset is None:
-        raise DatasetUnknown(f"There is no dataset {dataset_public_id!r} in this project.", pointer="/dataset")
+        raise DatasetUnknown(f"There is no dataset {dataset_public_id!r} in this project.", errors=[{"pointer": "/dataset", "detail": "no such dataset"}])
     _check_columns(model, dataset)
     with transaction.atomic():
         batch = Batch.objects.create(
@@ -215,7 +219,8 @@ def _check_options(*, quorum: int, priority: int, unit_target_seconds: float) ->
     }
     for name, (value, low, high) in ranges.items():
         if not low <= value <= high:
-            raise BatchOptionInvalid(f"{name} must be {low} to {high}, not {value}.", pointer=f"/{name}")
+            detail = f"{name} must be {low} to {high}, not {value}."
+            raise BatchOptionInvalid(detail, errors=[{"pointer": f"/{name}", "detail": detail}])
 
 
 def _check_columns(model: OnnxModel, dataset: Dataset) -> None:
@@ -229,11 +234,6 @@ def _check_columns(model: OnnxModel, dataset: Dataset) -> None:
 
 def _specs(described: list[dict[str, Any]]) -> list[TensorSpec]:
     return [TensorSpec(name=item["name"], dtype=item["dtype"], shape=tuple(item["shape"])) for item in described]
-
-
-def _blob_row(stored: StoredBlob, now: datetime) -> Blob:
-    defaults = {"size_bytes": stored.size_bytes, "created_at": now}
-    return Blob.objects.get_or_create(sha256=stored.sha256, defaults=defaults)[0]
 
 
 def _get_batch(project_id: int, batch_public_id: str) -> Batch:

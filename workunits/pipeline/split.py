@@ -1,8 +1,8 @@
 """Split: cut a batch's dataset into work units.
 
 In: a queued batch. Out: shard blobs, shard and unit rows. Moves: batch QUEUED -> IN_PROGRESS, or FAILED where its
-dataset cannot be read. The blobs are written first, by content, outside any transaction; one transaction then shows
-everything at once. So a crash at any point leaves nothing but blobs, and the next run writes those again for nothing.
+dataset cannot be read. The blobs are written first, by content, before any row; the transaction then shows all rows at
+once. So a crash at any point leaves nothing but blobs, and the next run writes those again for nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from workunits.domain.tensors import HEADER_BYTES_MAX, document_bytes
 from workunits.store.blobs import BlobMissing, get_blob_store
 from workunits.store.datasets import DatasetRefused, iter_row_blocks
 from workunits.store.shards import SplitSource, WrittenShard, fail_queued_batch, get_split_source, publish_split
+from workunits.store.stage_claims import claim_stage
 from workunits.store.unit_spool import UnitSpool
 
 
@@ -40,23 +41,27 @@ class SplitRefused(FleetError):
 def split_batch(*, batch_id: int, now: datetime) -> bool:
     """Split a queued batch and make its units leasable; False where there was nothing to do or it failed.
 
-    Safe to call twice or at once from two workers: one of them publishes, the other finds it done.
+    Safe to call twice or at once: one worker splits, the others find it taken or done.
     """
-    source = get_split_source(batch_id)
-    if source is None:
-        return False
+    with transaction.atomic():
+        if not claim_stage(stage="split", batch_id=batch_id):
+            return False
+        source = get_split_source(batch_id)
+        return source is not None and _split(source, now)
+
+
+def _split(source: SplitSource, now: datetime) -> bool:
     spool = UnitSpool(
-        batch_id=batch_id, quorum=source.quorum, price_per_row_microcredits=source.price_per_row_microcredits
+        batch_id=source.batch_id, quorum=source.quorum, price_per_row_microcredits=source.price_per_row_microcredits
     )
     with spool:
         try:
             unit_rows = _choose_rows(source)
             shards = list(_write_shards(source, unit_rows, spool))
         except (DatasetRefused, BlobMissing, SplitRefused) as refusal:
-            fail_queued_batch(batch_id=batch_id, reason=refusal.detail, now=now)
+            fail_queued_batch(batch_id=source.batch_id, reason=refusal.detail, now=now)
             return False
-        with transaction.atomic():
-            return publish_split(batch_id=batch_id, unit_rows=unit_rows, shards=shards, spool=spool, now=now)
+        return publish_split(batch_id=source.batch_id, unit_rows=unit_rows, shards=shards, spool=spool, now=now)
 
 
 def _choose_rows(source: SplitSource) -> int:

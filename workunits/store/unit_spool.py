@@ -13,8 +13,8 @@ from typing import Final, Self
 import numpy as np
 
 from workunits.domain.packing import PackedShard
-from workunits.store.db import cursor
 from workunits.sql import load_sql
+from workunits.store.db import cursor
 
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 COPY_BYTES: Final = 1024 * 1024

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -116,6 +117,7 @@ def build_agent(config: Config, *, network: Network, waker: Waker, log: Log) -> 
         source=SimulatedVehicle(
             began_at=now,
             away=vehicle.away,
+            away_file=Path(vehicle.away_file) if vehicle.away_file else None,
             away_reason=vehicle.away_reason,
             start_delay_seconds=vehicle.start_delay_seconds,
         ),

@@ -1,0 +1,98 @@
+"""How rows look to researchers. Nothing here names a car, an owner or an internal id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workunits.models import Batch, Dataset, OnnxModel, Unit
+from workunits.selectors.batches import count_rows
+
+
+def present_model(model: OnnxModel) -> dict[str, Any]:
+    """Return an admitted model."""
+    return {
+        "id": model.public_id,
+        "object": "model",
+        "name": model.name,
+        "sha256": model.blob_id,
+        "bytes": model.blob.size_bytes,
+        "opset": model.opset,
+        "operators": model.operators,
+        "inputs": model.inputs,
+        "outputs": model.outputs,
+        "batch_rows": model.batch_rows,
+        "flops_per_row": model.flops_per_row,
+        "memory_bytes": model.memory_bytes,
+        "created_at": model.created_at,
+    }
+
+
+def present_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return a dataset."""
+    return {
+        "id": dataset.public_id,
+        "object": "dataset",
+        "name": dataset.name,
+        "format": dataset.format,
+        "sha256": dataset.blob_id,
+        "bytes": dataset.blob.size_bytes,
+        "rows": dataset.rows,
+        "columns": dataset.columns,
+        "created_at": dataset.created_at,
+    }
+
+
+def present_batch(batch: Batch) -> dict[str, Any]:
+    """Return a batch with its live counts, in rows and in units."""
+    path = f"/api/v1/batches/{batch.public_id}"
+    return {
+        "id": batch.public_id,
+        "object": "batch",
+        "model": batch.model.public_id,
+        "dataset": batch.dataset.public_id,
+        **present_progress(batch),
+        "quorum": batch.quorum,
+        "priority": batch.priority,
+        "unit_target_seconds": batch.unit_target_seconds,
+        "unit_rows": batch.unit_rows,
+        "price_per_row_microcredits": batch.price_per_row_microcredits,
+        "metadata": batch.metadata,
+        "created_at": batch.created_at,
+        "started_at": batch.started_at,
+        "finalizing_at": batch.finalizing_at,
+        "ended_at": batch.ended_at,
+        "links": {"self": path, "progress": f"{path}/progress", "units": f"{path}/units", "results": f"{path}/results"},
+    }
+
+
+def present_progress(batch: Batch) -> dict[str, Any]:
+    """Return where a batch stands: the cheap answer for those who ask often."""
+    progress = batch.progress
+    return {
+        "status": batch.status,
+        "outcome": batch.outcome,
+        "status_reason": batch.status_reason,
+        "counts": count_rows(batch).as_dict(),
+        "units": {
+            "total": batch.units_total,
+            "open": progress.units_open,
+            "validated": progress.units_validated,
+            "failed": progress.units_failed,
+            "cancelled": progress.units_cancelled,
+        },
+    }
+
+
+def present_unit(unit: Unit, replicas: dict[str, int]) -> dict[str, Any]:
+    """Return a work unit and how many replicas of it are in which state."""
+    return {
+        "number": unit.number,
+        "object": "unit",
+        "row_start": unit.row_start,
+        "rows": unit.rows,
+        "state": unit.state,
+        "decided_at": unit.decided_at,
+        "reason": unit.reason,
+        "reward_microcredits": unit.reward_microcredits,
+        "replicas": replicas,
+    }

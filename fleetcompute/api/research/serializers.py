@@ -1,0 +1,94 @@
+"""What requests may say; every refusal points at the value."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rest_framework import serializers
+
+from workunits.pipeline.intake import (
+    BATCH_ROWS_DEFAULT,
+    BATCH_ROWS_MAX,
+    PRIORITY_MAX,
+    QUORUM_MAX,
+    UNIT_TARGET_SECONDS_MAX,
+)
+
+METADATA_KEYS_MAX: Final = 16
+METADATA_KEY_CHARS_MAX: Final = 64
+METADATA_VALUE_CHARS_MAX: Final = 512
+DIMENSION_MAX: Final = 1_000_000
+_OUTPUT_MEMBERS = {"name", "comparator", "tolerance"}
+
+
+class ModelOptions(serializers.Serializer[Any]):
+    """Options of a model upload, in the query (raw body) or in the form."""
+
+    name = serializers.CharField(max_length=120)
+    batch_rows = serializers.IntegerField(min_value=1, max_value=BATCH_ROWS_MAX, default=BATCH_ROWS_DEFAULT)
+    fixed_dims = serializers.JSONField(
+        default=dict, help_text='JSON object: a value for each free dimension but the rows\', e.g. {"sequence": 16}'
+    )
+    outputs = serializers.JSONField(
+        default=None, help_text="JSON list of the outputs wanted: [{name, comparator?, tolerance?}]; all by default"
+    )
+
+    def validate_fixed_dims(self, value: Any) -> dict[str, int]:
+        """Return the dimensions; each must have a whole number of at least 1."""
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("must be a JSON object of dimension names and sizes")
+        for name, size in value.items():
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= DIMENSION_MAX:
+                raise serializers.ValidationError(f"{name!r} must be a whole number from 1 to {DIMENSION_MAX}")
+        return value
+
+    def validate_outputs(self, value: Any) -> list[dict[str, Any]] | None:
+        """Return the outputs; each an object with a name."""
+        if value is None:
+            return None
+        if not isinstance(value, list) or not value:
+            raise serializers.ValidationError("must be a JSON list of objects")
+        for item in value:
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str) or set(item) - _OUTPUT_MEMBERS:
+                raise serializers.ValidationError("each output is an object: name, comparator (optional), tolerance (optional)")
+            tolerance = item.get("tolerance", 0)
+            if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 0.1:
+                raise serializers.ValidationError(f"the tolerance of {item['name']!r} must be 0 to 0.1")
+        return value
+
+
+class DatasetOptions(serializers.Serializer[Any]):
+    """Options of a dataset upload, in the query (raw body) or in the form."""
+
+    name = serializers.CharField(max_length=120)
+    format = serializers.ChoiceField(choices=["parquet", "npz"])
+
+
+class BatchRequest(serializers.Serializer[Any]):
+    """The order to run a model over a dataset."""
+
+    model = serializers.CharField(max_length=40)
+    dataset = serializers.CharField(max_length=40)
+    quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, default=2)
+    priority = serializers.IntegerField(min_value=-PRIORITY_MAX, max_value=PRIORITY_MAX, default=0)
+    unit_target_seconds = serializers.FloatField(
+        min_value=0.01, max_value=UNIT_TARGET_SECONDS_MAX, default=None, allow_null=True
+    )
+    metadata = serializers.DictField(
+        child=serializers.CharField(max_length=METADATA_VALUE_CHARS_MAX, allow_blank=True), default=dict
+    )
+
+    def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
+        """Return the metadata; a few short keys."""
+        if len(value) > METADATA_KEYS_MAX or any(len(key) > METADATA_KEY_CHARS_MAX for key in value):
+            raise serializers.ValidationError(
+                f"at most {METADATA_KEYS_MAX} keys of at most {METADATA_KEY_CHARS_MAX} characters"
+            )
+        return value
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Read the request; a member that is not known is refused, not dropped: it is a mistyped one."""
+        unknown = sorted(set(data) - set(self.fields))
+        if unknown:
+            raise serializers.ValidationError({name: ["this member is not known"] for name in unknown})
+        return super().to_internal_value(data)

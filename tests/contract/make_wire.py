@@ -1,0 +1,328 @@
+"""Writes the golden messages in `wire/`, from `docs/reference/vehicle-wire.md` and nothing of the server or the client.
+
+    python tests/contract/make_wire.py            # write them again
+    python tests/contract/make_wire.py --check    # say whether they are what this file would write
+
+Everything is deterministic: fixed keys, fixed times, fixed counters. Changing a golden message is changing the wire.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FOLDER = Path(__file__).parent / "wire"
+CAR_SEED = bytes(range(1, 33))
+DIRECTOR_SEED = bytes(range(33, 65))
+AUTHORITY = "fleet.example:8443"
+VEHICLE_ID = "veh_4Xq7Lw2mZr9TfKpB"
+CREATED = 1_795_492_800
+ANSWERED = 1_795_492_801
+TOKENS = ("AAECAwQFBgcICQoLDA0ODw", "EBESExQVFhcYGRobHB0eHw", "ICEiIyQlJicoKSorLC0uLw", "MDEyMzQ1Njc4OTo7PD0-Pw")
+REQUEST_PARTS = '("@method" "@authority" "@path" "@query" "content-digest")'
+ANSWER_PARTS = '("@status" "content-digest" "signature";req;key="sig1")'
+
+Files = dict[str, bytes]
+
+
+def make_files() -> Files:
+    """Return every golden file by name."""
+    files: Files = {}
+    car, director = (Ed25519PrivateKey.from_private_bytes(seed) for seed in (CAR_SEED, DIRECTOR_SEED))
+    car_public, director_public = (key.public_key().public_bytes_raw() for key in (car, director))
+    key_id = "key_" + hashlib.sha256(car_public).hexdigest()[:32]
+    files["keys.json"] = pretty(
+        {
+            "car_seed": CAR_SEED.hex(),
+            "car_public_key": car_public.hex(),
+            "pairing_key_id": key_id,
+            "vehicle_id": VEHICLE_ID,
+            "director_seed": DIRECTOR_SEED.hex(),
+            "director_public_key": director_public.hex(),
+        }
+    )
+    add_pairing(files, car, director, key_id)
+    add_sync(files, car, director)
+    add_transfers(files, car)
+    add_refusals(files)
+    return files
+
+
+def add_pairing(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey, key_id: str) -> None:
+    device_code = "gmRwBXnUyZZwFVwZtZeqRJXqGPnqJ2aTkQyL5sVb0oE"
+    files["pair_device_request.json"] = compact(
+        {
+            "public_key": car.public_key().public_bytes_raw().hex(),
+            "name": "Blue ID.3",
+            "agent": "fleetclient/0.1.0",
+        }
+    )
+    files["pair_device_answer.json"] = compact(
+        {
+            "device_code": device_code,
+            "user_code": "BCDF-GHJK",
+            "verification_uri": f"https://{AUTHORITY}/pair",
+            "verification_uri_complete": f"https://{AUTHORITY}/pair?code=BCDF-GHJK",
+            "expires_in": 600,
+            "interval": 5,
+        }
+    )
+    files["pair_token_request.json"] = compact(
+        {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": device_code}
+    )
+    files["pair_token_answer.json"] = compact(
+        {
+            "vehicle_id": VEHICLE_ID,
+            "token_type": "httpsig",
+            "access_token": VEHICLE_ID,
+            "scope": "contribute",
+            "director_key": director.public_key().public_bytes_raw().hex(),
+        }
+    )
+    request = sign_request(
+        car, "POST", "/api/vehicle/v1/pair/token", "pair_token_request.json", files, counter=1, key_id=key_id
+    )
+    files["pair_token_request.signed.json"] = pretty(request)
+    files["pair_token_answer.signed.json"] = pretty(sign_answer(director, "pair_token_answer.json", files, request))
+
+
+def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) -> None:
+    salt = bytes(range(16)).hex()
+    output = safetensors({"embedding": ("F32", [2, 3], struct.pack("<6f", 0.5, -1.0, 2.0, 0.25, 8.0, -0.125))})
+    files["output.safetensors"] = output
+    digest = hashlib.sha256(bytes.fromhex(salt) + output).hexdigest()
+    files["output_digest.json"] = pretty({"salt": salt, "output_file": "output.safetensors", "digest": digest})
+    files["input.safetensors"] = safetensors({"input_ids": ("I64", [2, 4], struct.pack("<8q", *range(8)))})
+
+    request = sync_request(digest, output)
+    files["sync_request.json"] = pretty(request)
+    files["sync_request.frame"] = frame(request, output)
+    answer = sync_answer(files["input.safetensors"])
+    files["sync_answer.json"] = pretty(answer)
+    files["sync_answer.frame"] = frame(answer)
+    signed = sign_request(
+        car, "POST", "/api/vehicle/v1/sync", "sync_request.frame", files, counter=1042, key_id=VEHICLE_ID
+    )
+    files["sync_request.signed.json"] = pretty(signed)
+    files["sync_answer.signed.json"] = pretty(sign_answer(director, "sync_answer.frame", files, signed))
+    # Signed by the car's key: a car that accepts this would obey anybody who knows the form.
+    files["sync_answer.forged.json"] = pretty(sign_answer(car, "sync_answer.frame", files, signed))
+
+
+def sync_request(digest: str, output: bytes) -> dict[str, Any]:
+    return {
+        "protocol": 1,
+        "agent": {"version": "0.1.0", "runtime": "onnxruntime/1.32.0", "class": "cpu-fp32-ort1.32-avx2"},
+        "state": {"eligible": True, "reasons": []},
+        "capacity": {"replicas": 3, "memory_bytes": 2147483648, "opset_max": 23},
+        "models": ["ab" * 32],
+        "held": [TOKENS[2]],
+        "commitments": [
+            {
+                "token": TOKENS[0],
+                "digest": digest,
+                "bytes": len(output),
+                "inline": [0, len(output)],
+                "sketch": None,
+                "seconds": 1.25,
+            },
+            {
+                "token": TOKENS[1],
+                "digest": "cd" * 32,
+                "bytes": 1048576,
+                "inline": None,
+                "sketch": None,
+                "seconds": 61.5,
+            },
+        ],
+        "returned": [
+            {"token": TOKENS[3], "kind": "returned", "reason": "driving", "detail": ""},
+        ],
+    }
+
+
+def sync_answer(input_document: bytes) -> dict[str, Any]:
+    return {
+        "protocol": 1,
+        "server_time": "2026-11-24T04:00:01Z",
+        "next_sync_seconds": 1.0,
+        "outcomes": [
+            {"token": TOKENS[0], "code": "stored"},
+            {"token": TOKENS[1], "code": "upload"},
+            {"token": TOKENS[3], "code": "returned"},
+        ],
+        "cancelled": [TOKENS[2]],
+        "contracts": {
+            "c1": {
+                "model": {"sha256": "ab" * 32, "bytes": 90300000},
+                "inputs": [{"name": "input_ids", "dtype": "I64", "shape": [4]}],
+                "outputs": [{"name": "embedding", "dtype": "F32", "shape": [3]}],
+                "batch_rows": 16,
+                "limits": {
+                    "memory_bytes": 600000000,
+                    "seconds": 600,
+                    "output_bytes_max": 1048576,
+                    "inline_bytes_max": 8192,
+                },
+                "session": {"graph_optimization": "all", "intra_op_threads": 1},
+            }
+        },
+        "leases": [
+            {
+                "token": "QEFCQ0RFRkdISUpLTE1OTw",
+                "contract": "c1",
+                "salt": bytes(range(16)).hex(),
+                "rows": 2,
+                "input": {
+                    "sha256": "ef" * 32,
+                    "range": [128, 128 + len(input_document)],
+                    "digest": hashlib.sha256(input_document).hexdigest(),
+                },
+                "deadline_seconds": 900,
+            }
+        ],
+        "messages": [{"level": "info", "code": "welcome", "text": "Xe đã sẵn sàng."}],
+    }
+
+
+def add_transfers(files: Files, car: Ed25519PrivateKey) -> None:
+    blob, output = f"/api/vehicle/v1/blobs/{'ef' * 32}", f"/api/vehicle/v1/outputs/{TOKENS[1]}"
+    for name, method, path, body, counter in (
+        ("blob_get_request", "GET", blob, None, 1043),
+        ("output_head_request", "HEAD", output, None, 1044),
+        ("output_patch_request", "PATCH", output, "output.safetensors", 1045),
+    ):
+        signed = sign_request(car, method, path, body, files, counter=counter, key_id=VEHICLE_ID)
+        files[f"{name}.signed.json"] = pretty(signed)
+
+
+def add_refusals(files: Files) -> None:
+    files["problem.json"] = compact(
+        {
+            "type": "https://fleet.example/problems/vehicle_revoked",
+            "title": "This vehicle was removed",
+            "status": 403,
+            "detail": "The owner removed this car.",
+            "code": "vehicle_revoked",
+            "retryable": False,
+        }
+    )
+    empty = json.dumps({"protocol": 1}).encode()
+    files["frames_malformed.json"] = pretty(
+        {
+            "empty": "",
+            "wrong magic": (b"FLT2" + struct.pack(">I", len(empty)) + empty).hex(),
+            "shorter than its length": (b"FLT1" + struct.pack(">I", len(empty) + 1) + empty).hex(),
+            "length over every limit": (b"FLT1" + b"\xff\xff\xff\xff" + empty).hex(),
+            "not JSON": (b"FLT1" + struct.pack(">I", 4) + b"{]}[").hex(),
+            "not an object": (b"FLT1" + struct.pack(">I", 2) + b"[]").hex(),
+            "not UTF-8": (b"FLT1" + struct.pack(">I", 9) + b'{"a":"\xff"}').hex(),
+        }
+    )
+
+
+def sign_request(
+    car: Ed25519PrivateKey, method: str, path: str, body_file: str | None, files: Files, *, counter: int, key_id: str
+) -> dict[str, Any]:
+    digest = content_digest(files[body_file] if body_file else b"")
+    params = (
+        f'{REQUEST_PARTS};created={CREATED};expires={CREATED + 120};nonce="{counter}";keyid="{key_id}"'
+        ';tag="fleetcompute-vehicle"'
+    )
+    base = "\n".join(
+        (
+            f'"@method": {method}',
+            f'"@authority": {AUTHORITY}',
+            f'"@path": {path}',
+            '"@query": ?',
+            f'"content-digest": {digest}',
+            f'"@signature-params": {params}',
+        )
+    )
+    return {
+        "method": method,
+        "authority": AUTHORITY,
+        "path": path,
+        "query": "",
+        "body_file": body_file,
+        "created": CREATED,
+        "counter": counter,
+        "key_id": key_id,
+        "base": base,
+        "headers": signature_headers(car, base, params, digest),
+    }
+
+
+def sign_answer(director: Ed25519PrivateKey, body_file: str, files: Files, request: dict[str, Any]) -> dict[str, Any]:
+    digest = content_digest(files[body_file])
+    params = f'{ANSWER_PARTS};created={ANSWERED};keyid="director";tag="fleetcompute-director"'
+    base = "\n".join(
+        (
+            '"@status": 200',
+            f'"content-digest": {digest}',
+            f'"signature";req;key="sig1": {request["headers"]["Signature"].removeprefix("sig1=")}',
+            f'"@signature-params": {params}',
+        )
+    )
+    return {
+        "status": 200,
+        "body_file": body_file,
+        "created": ANSWERED,
+        "request_signature": request["headers"]["Signature"],
+        "base": base,
+        "headers": signature_headers(director, base, params, digest),
+    }
+
+
+def signature_headers(key: Ed25519PrivateKey, base: str, params: str, digest: str) -> dict[str, str]:
+    signature = base64.b64encode(key.sign(base.encode("ascii"))).decode("ascii")
+    return {"Content-Digest": digest, "Signature-Input": f"sig1={params}", "Signature": f"sig1=:{signature}:"}
+
+
+def content_digest(body: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
+
+
+def frame(document: dict[str, Any], attachments: bytes = b"") -> bytes:
+    content = compact(document)
+    return b"FLT1" + struct.pack(">I", len(content)) + content + attachments
+
+
+def safetensors(tensors: dict[str, tuple[str, list[int], bytes]]) -> bytes:
+    header, data = {}, b""
+    for name, (dtype, shape, content) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = compact(header)
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def compact(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def pretty(document: Any) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def main() -> int:
+    files = make_files()
+    if "--check" in sys.argv[1:]:
+        found = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.name != "README.md"}
+        return 0 if found == files else 1
+    FOLDER.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (FOLDER / name).write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""Recover: vanished cars, cancelled batches, and what a lost nudge left behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_batch, rows_of
+from workunits.models import Batch, BatchProgress, VehiclePresence
+from workunits.pipeline.recover import cancel_batches, expire_overdue_leases, find_leftovers
+from workunits.pipeline.validate import validate_ready
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_vanished_cars_leases_expire_and_its_units_go_to_others():
+    batch = make_batch(units=3)
+    gone = Car()
+    gone.lease(3)
+    assert expire_overdue_leases(now=later(lease_seconds() - 1)) == 0
+    assert expire_overdue_leases(now=later(lease_seconds() + 11)) == 3
+    assert VehiclePresence.objects.get(vehicle=gone.vehicle).lease_expires_at is None
+    validate_ready(now=NOW)
+    assert [(unit["needed"], unit["urgent"]) for unit in rows_of("unit", batch_id=batch.id)] == [(2, True)] * 3
+    assert len(Car().lease(3, at=later(1000))) == 3
+
+
+def test_only_overdue_leases_of_a_car_expire():
+    make_batch(units=2)
+    car = Car()
+    early = car.lease(1)[0]
+    late = car.lease(1, at=later(500))[0]
+    assert expire_overdue_leases(now=later(lease_seconds() + 11)) == 1
+    replica_states = {row["unit_number"]: row["state"] for row in rows_of("replica")}
+    assert replica_states == {early.replica.ref.unit_number: "EXPIRED", late.replica.ref.unit_number: "LEASED"}
+    presence = VehiclePresence.objects.get(vehicle=car.vehicle)
+    assert presence.lease_expires_at == later(500 + lease_seconds() + 10)
+
+
+def test_a_committed_replica_whose_bytes_never_come_expires_too():
+    make_batch(units=1)
+    car = Car()
+    lease = car.lease(1)[0]
+    car.sync(commitments=[commit(lease, inline=False)])
+    assert expire_overdue_leases(now=later(lease_seconds() + 11)) == 1
+    assert [row["state"] for row in rows_of("replica")] == ["EXPIRED"]
+
+
+def test_cancelling_ends_open_units_and_keeps_what_is_validated():
+    batch = make_batch(units=3)
+    for car in (Car(), Car()):
+        car.lease(1)
+        car.report_all()
+    validate_ready(now=NOW)
+    working = Car()
+    lease = working.lease(1)[0]
+    Batch.objects.filter(id=batch.id).update(status="cancelling")
+    assert cancel_batches(now=NOW) == 1
+    batch.refresh_from_db()
+    assert (batch.status, batch.outcome) == ("cancelled", "partial")
+    assert [unit["state"] for unit in rows_of("unit", batch_id=batch.id)] == ["VALIDATED", "CANCELLED", "CANCELLED"]
+    progress = BatchProgress.objects.get(batch=batch)
+    assert (progress.units_open, progress.rows_validated, progress.rows_cancelled) == (0, 2, 4)
+    assert working.sync().cancelled == [lease.token]
+    assert working.sync(commitments=[commit(lease)]).outcomes == [(lease.token, "replica_ended")]
+    assert cancel_batches(now=NOW) == 0
+
+
+def test_a_batch_whose_last_verdict_was_not_followed_up_is_found_by_the_sweep():
+    batch = make_batch(units=1)
+    for car in (Car(), Car()):
+        car.lease(1)
+        car.report_all()
+    validate_ready(now=NOW)
+    Batch.objects.filter(id=batch.id).update(status="in_progress", finalizing_at=None)
+    leftovers = find_leftovers(now=NOW)
+    assert leftovers.to_assemble == [batch.id]
+    assert Batch.objects.get(id=batch.id).status == "finalizing"
+    queued = make_batch()
+    Batch.objects.filter(id=queued.id).update(status="queued")
+    assert find_leftovers(now=NOW).to_split == [queued.id]
+
+
+def test_reports_that_nobody_was_nudged_about_are_found_by_the_sweep():
+    make_batch(units=1)
+    car = Car()
+    car.lease(1)
+    car.report_all()
+    assert find_leftovers(now=NOW).has_reviews is True
+    validate_ready(now=NOW)
+    assert find_leftovers(now=NOW).has_reviews is False
