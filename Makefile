@@ -1,7 +1,9 @@
 # Nothing has to be installed by hand: every target that needs Python packages makes the virtual environment first.
 
-# Any Python from 3.11 on; `make PYTHON=/path/to/python venv` chooses another.
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first Python from 3.11 on that runs and can make environments; `make PYTHON=/path/to/python venv` names another.
+IS_USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c '$(IS_USABLE)' 2>/dev/null && { echo $$name; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
@@ -53,9 +55,8 @@ bench: $(RUNTIME)
 venv: $(DEV)
 
 $(RUNTIME): requirements.txt requirements-demo.txt $(PACKAGES)
-	@test -n "$(PYTHON)" || { echo "No Python was found: install Python 3.11 or newer." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed (make PYTHON=...)." >&2; exit 1; }
+	@test -x $(BIN)/python || $(or $(PYTHON),false) -c '$(IS_USABLE)' 2>/dev/null || { \
+		echo "Python 3.11 or newer with its venv module is needed (make PYTHON=/path/to/python)." >&2; exit 1; }
 	@echo "Installing the requirements into $(VENV); the first time takes some minutes."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements.txt

@@ -39,13 +39,11 @@ def _passes(check: Callable[[], bool]) -> bool:
 
 
 def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            return cursor.fetchone() == (1,)
-    except Exception:
-        connection.close()  # a persistent connection that broke would fail every later check too
-        raise
+    connection.ensure_connection()
+    if connection.is_usable():
+        return True
+    connection.close()  # a persistent connection that broke would fail every later check too
+    return False
 
 
 def _cache_keeps() -> bool:

@@ -6,6 +6,7 @@ settled in the ledger. The server is the embedded one with a home of its own and
 
 from __future__ import annotations
 
-from bench.dispatch.command import main
+from bench.dispatch.course import run
+from bench.dispatch.options import add_arguments
 
-__all__ = ["main"]
+__all__ = ["add_arguments", "run"]

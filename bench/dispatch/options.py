@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 # The wire's inline limit is a policy number; a run stays below its default, so that no output needs a second request.
 OUTPUT_BYTES_MIN = 128
@@ -14,6 +15,20 @@ OUTPUT_BYTES_MAX = 8192
 REPLICAS_PER_SECOND_MAX = 10_000
 # Of every so many answers, one has its director's signature checked: checking all would measure the load generator.
 ANSWERS_PER_CHECK = 20
+
+HELP: Mapping[str, str] = {
+    "per_call": "replicas that a car asks for in each sync",
+    "quorum": "replicas that each unit needs",
+    "seconds": "how long cars ask for work",
+    "owners": "owners, with a car each",
+    "batches": "batches in progress",
+    "output_bytes": "size of each output, inline in the sync",
+    "connections": "cars that talk at the same time",
+    "web_workers": "web processes",
+    "web_threads": "threads of each web process",
+    "worker_concurrency": "processes of the Celery worker",
+    "units_per_batch": "work units of each batch, 0 for as many as the run may need",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,20 +56,32 @@ class DispatchOptions:
         return max(200, math.ceil(replicas / (self.quorum * self.batches)))
 
 
-def parse_options(arguments: Sequence[str] | None) -> tuple[DispatchOptions, bool]:
-    """Return the options of a command line, and whether JSON alone is wanted."""
-    parser = argparse.ArgumentParser(prog="python -m bench dispatch", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the benchmark's options, named as the fields."""
     for field in dataclasses.fields(DispatchOptions):
         kind = float if isinstance(field.default, float) else int
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    values = vars(parser.parse_args(arguments))
-    is_json = bool(values.pop("json"))
-    options = DispatchOptions(**values)
+        help_text = f"{HELP[field.name]} (default: {field.default})"
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=help_text)
+
+
+def read_options(values: argparse.Namespace) -> DispatchOptions:
+    """Return the options of a parsed command line. Raises SystemExit with one sentence where they do not go together."""
+    names = [field.name for field in dataclasses.fields(DispatchOptions)]
+    options = DispatchOptions(**{name: getattr(values, name) for name in names})
     problem = _problem(options)
     if problem:
-        parser.error(problem)
-    return options, is_json
+        raise SystemExit(problem)
+    return options
+
+
+def encode_options(options: DispatchOptions) -> str:
+    """Return the options as one argument for another process."""
+    return json.dumps(dataclasses.asdict(options))
+
+
+def decode_options(text: str) -> DispatchOptions:
+    """Return what `encode_options` was given."""
+    return DispatchOptions(**json.loads(text))
 
 
 def _problem(options: DispatchOptions) -> str:

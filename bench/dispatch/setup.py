@@ -6,9 +6,7 @@ and splitting have measurements of their own.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.dispatch.options import DispatchOptions
+from bench.dispatch.options import DispatchOptions, decode_options
 from bench.dispatch.plan import CarPlan, FleetPlan, write_plan
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def main(arguments: list[str]) -> None:
     import django
 
     django.setup()
-    plan_path, options = Path(arguments[0]), DispatchOptions(**json.loads(arguments[1]))
+    plan_path, options = Path(arguments[0]), decode_options(arguments[1])
     write_plan(fill(options), plan_path)
 
 
@@ -170,11 +168,6 @@ def _make_batch(model: OnnxModel, dataset: Dataset, options: DispatchOptions) ->
                 "units": units,
             },
         )
-
-
-def encode_options(options: DispatchOptions) -> str:
-    """Return the options as the second argument of this program."""
-    return json.dumps(dataclasses.asdict(options))
 
 
 if __name__ == "__main__":

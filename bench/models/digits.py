@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -42,14 +43,8 @@ def train_digits(*, seed: int = 0) -> DigitsClassifier:
     seen, unseen = train_test_split(np.arange(len(labels)), train_size=0.5, stratify=labels, random_state=seed)
     network = MLPClassifier(HIDDEN, max_iter=400, random_state=seed).fit(images[seen], labels[seen])
     # Without the zip map, which would make the probabilities a list of dictionaries.
-    model = to_onnx(
-        network,
-        initial_types=None,
-        X=images[:1],
-        options={"zipmap": False},
-        target_opset=OPSET,
-        name="digits",
-    )
+    row = [(INPUT, FloatTensorType([None, images.shape[1]]))]
+    model = to_onnx(network, initial_types=row, options={"zipmap": False}, target_opset=OPSET, name="digits")
     is_unseen = np.zeros(len(labels), np.bool_)
     is_unseen[unseen] = True
     return DigitsClassifier(onnx=model.SerializeToString(), images=images, labels=labels, is_unseen=is_unseen)

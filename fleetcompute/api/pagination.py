@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -31,17 +31,19 @@ def read_limit(request: Request) -> int:
     return int(text)
 
 
-def newest_first(request: Request, rows: QuerySet[Row], present: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:
+def newest_first(
+    request: Request, rows: QuerySet[Row], present: Callable[[Sequence[Row]], list[dict[str, Any]]]
+) -> dict[str, Any]:
     """Return one page of `rows`, newest first. The cursor is the public id of the last row shown."""
     limit = read_limit(request)
     after = request.query_params.get("after")
     if after is not None:
-        last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()  # noqa: SLF001
+        last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()
         if last is None:
             raise _invalid("after", "after is not a cursor that this list gave out.")
         rows = rows.filter(pk__lt=last)
     found = list(rows.order_by("-pk")[: limit + 1])
-    page = [present(row) for row in found[:limit]]
+    page = present(found[:limit])
     return page_of(page, has_more=len(found) > limit, cursor=page[-1]["id"] if page else None)
 
 

@@ -10,6 +10,7 @@ import sys
 from fleetcompute.embedded.home import Home
 
 ANSWER_SECONDS = 5.0
+HEALTH_PATH = "/healthz"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def web(*, host: str, port: int, workers: int, threads: int) -> Program:
 def worker(*, concurrency: int) -> Program:
     """Return the Celery worker with `concurrency` processes; without the chatter that only many workers need."""
     argv = _module("celery", "-A", "fleetcompute.celery", "worker", "--pool=prefork", f"--concurrency={concurrency}")
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING")
     # A warm shutdown would wait for a broker that died with the supervisor; tasks are safe to run again.
     return Program(name="worker", log_name="worker.log", argv=(*argv, *quiet), death_signal=signal.SIGQUIT)
 
@@ -60,11 +61,11 @@ def beat(home: Home) -> Program:
 
 
 def answers_http(host: str, port: int) -> bool:
-    """Tell whether a web server gives any answer at all that is not a failure of its own."""
+    """Tell whether the web server says that it lives."""
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
-        connection.request("GET", "/", headers={"Host": "localhost"})
-        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        connection.request("GET", HEALTH_PATH, headers={"Host": "localhost"})
+        return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
     finally:

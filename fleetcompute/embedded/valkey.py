@@ -93,7 +93,7 @@ class Valkey:
             with socket.create_connection((LOOPBACK, self.port or 0), timeout=1) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
                 answer = connection.recv(1024)
-                while answer.count(b"\r\n") < 2 and (more := connection.recv(1024)):  # noqa: PLR2004
+                while answer.count(b"\r\n") < 2 and (more := connection.recv(1024)):
                     answer += more
         except OSError:
             return False

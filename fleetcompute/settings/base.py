@@ -82,7 +82,7 @@ DATABASES: dict[str, Any] = {
     "default": (
         dj_database_url.parse(_database_url, conn_max_age=None, conn_health_checks=False)
         if _database_url
-        else {"ENGINE": "fleetcompute.settings.absent_database"}
+        else {"ENGINE": "fleetcompute.settings.absent_database", "NAME": "absent"}
     ),
 }
 # PgBouncer in transaction mode cannot hold a server-side cursor between statements.

@@ -63,7 +63,7 @@ def test_a_setting_that_is_wrong_is_named_with_the_log(home: Path) -> None:
 def test_every_program_runs_is_restarted_when_killed_and_ends_with_the_block(home: Path) -> None:
     with start(home) as fleet:
         assert set(fleet.pids) == PROGRAMS
-        assert urllib.request.urlopen(fleet.web_url).status == 200
+        assert urllib.request.urlopen(f"{fleet.web_url}/healthz").status == 200
         assert "0001_initial" in fleet.manage("showmigrations", "workunits")
         code, printed, _ = run_cli("status", home=home)
         assert code == 0

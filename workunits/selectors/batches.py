@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,17 +36,22 @@ def list_batches(project_id: int) -> QuerySet[Batch]:
     return Batch.objects.filter(project_id=project_id).select_related("model", "dataset", "progress")
 
 
-def count_rows(batch: Batch, *, with_running: bool = True) -> RowCounts:
-    """Count the batch's rows by state, from its progress row; the running ones from its live replicas.
+def list_member_batches(user_id: int) -> QuerySet[Batch]:
+    """Return the batches of every project that the user is a member of, newest first."""
+    batches = Batch.objects.filter(project__members=user_id).select_related("project", "model", "dataset", "progress")
+    return batches.order_by("-id")
 
-    The parts are read by two statements while cars work, so running rows are cut to what is left: the sum always holds.
+
+def count_rows(batch: Batch, running_rows: int) -> RowCounts:
+    """Count the batch's rows by state, from its progress row and what `count_running_rows` found.
+
+    The two are read by two statements while cars work, so running rows are cut to what is left: the sum always holds.
     """
     progress: BatchProgress = batch.progress
-    succeeded, failed = progress.rows_validated, progress.rows_failed
-    ended = progress.rows_cancelled
+    succeeded, failed, ended = progress.rows_validated, progress.rows_failed, progress.rows_cancelled
     is_expired = batch.status == BatchStatus.EXPIRED
     left = max(0, batch.rows_total - succeeded - failed - ended)
-    running = min(left, _count_running_rows(batch.pk)) if with_running and batch.ended_at is None else 0
+    running = min(left, running_rows)
     return RowCounts(
         total=batch.rows_total,
         pending=left - running,
@@ -57,10 +63,17 @@ def count_rows(batch: Batch, *, with_running: bool = True) -> RowCounts:
     )
 
 
-def _count_running_rows(batch_id: int) -> int:
-    live = Replica.objects.filter(batch_id=batch_id, unit_number=OuterRef("number"), state__in=_ON_ITS_WAY)
-    open_units = Unit.objects.filter(Exists(live), batch_id=batch_id, state=UnitState.OPEN)
-    return open_units.aggregate(rows=Sum("rows"))["rows"] or 0
+def count_running_rows(batches: Sequence[Batch]) -> dict[int, int]:
+    """Return for each batch the rows of its open units that a car works on or has reported; one statement for all."""
+    running = [batch.pk for batch in batches if batch.ended_at is None]
+    counts = dict.fromkeys((batch.pk for batch in batches), 0)
+    if running:
+        live = Replica.objects.filter(
+            batch_id=OuterRef("batch_id"), unit_number=OuterRef("number"), state__in=_ON_ITS_WAY
+        )
+        units = Unit.objects.filter(Exists(live), batch_id__in=running, state=UnitState.OPEN)
+        counts.update(units.order_by().values_list("batch_id").annotate(Sum("rows")))
+    return counts
 
 
 def list_units(batch_id: int) -> QuerySet[Unit]:

@@ -23,7 +23,9 @@ from django.conf import settings
 
 from workunits.domain.errors import FleetError
 from workunits.models import Blob
-from workunits.store.objects import COPY_BYTES, BucketObjects, FolderObjects, ObjectStore
+from workunits.store.objects import COPY_BYTES, ObjectStore
+from workunits.store.objects_bucket import BucketObjects
+from workunits.store.objects_folder import FolderObjects
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UPLOAD_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from fleetcompute.api.idempotency import Answer, answer_once, read_key
 from fleetcompute.api.pagination import newest_first, page_of, read_after_number, read_limit
-from fleetcompute.api.research.present import present_batch, present_progress, present_unit
+from fleetcompute.api.research.present import present_batch, present_batches, present_progress, present_unit
 from fleetcompute.api.research.serializers import BatchRequest
 from fleetcompute.api.research.views import ResearchView
 from workunits import tasks
@@ -55,7 +55,7 @@ class BatchesView(ResearchView):
         status = request.query_params.get("status")
         if status is not None:
             rows = rows.filter(status=status)
-        return Response(newest_first(request, rows, present_batch))
+        return Response(newest_first(request, rows, present_batches))
 
     def post(self, request: Request) -> Response:
         """Queue a batch. Under an Idempotency-Key the same order again returns the same batch."""
@@ -107,7 +107,7 @@ class BatchProgressView(BatchResource):
     def get(self, request: Request, public_id: str) -> HttpResponseBase:
         """Return status and live counts."""
         batch = self.batch_of(request, public_id)
-        return _polled(request, batch, {"id": batch.public_id, "object": "progress", **present_progress(batch)})
+        return _polled(request, batch, present_progress(batch))
 
 
 class BatchPauseView(BatchResource):

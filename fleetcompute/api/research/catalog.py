@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from fleetcompute.api.authentication import Caller
 from fleetcompute.api.pagination import newest_first
 from fleetcompute.api.research.bodies import UPLOAD_PARSERS, received_file
-from fleetcompute.api.research.present import present_dataset, present_model
+from fleetcompute.api.research.present import present_dataset, present_datasets, present_model, present_models
 from fleetcompute.api.research.serializers import DatasetOptions, ModelOptions
 from fleetcompute.api.research.views import ResearchView
 from workunits.pipeline import intake
@@ -50,7 +50,7 @@ class ModelsView(ResearchView):
 
     def get(self, request: Request) -> Response:
         """Return a page of models, newest first."""
-        return Response(newest_first(request, catalog.list_models(self.project_id_of(request)), present_model))
+        return Response(newest_first(request, catalog.list_models(self.project_id_of(request)), present_models))
 
     def post(self, request: Request) -> Response:
         """Admit a model; 422 with every reason when it is refused."""
@@ -92,7 +92,7 @@ class DatasetsView(ResearchView):
 
     def get(self, request: Request) -> Response:
         """Return a page of datasets, newest first."""
-        return Response(newest_first(request, catalog.list_datasets(self.project_id_of(request)), present_dataset))
+        return Response(newest_first(request, catalog.list_datasets(self.project_id_of(request)), present_datasets))
 
     def post(self, request: Request) -> Response:
         """Register a dataset; 422 naming column and row when it is refused."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from workunits.models import Batch, Dataset, OnnxModel, Unit
-from workunits.selectors.batches import count_rows
+from workunits.selectors.batches import count_rows, count_running_rows
+
+
+def present_models(models: Sequence[OnnxModel]) -> list[dict[str, Any]]:
+    """Return admitted models."""
+    return [present_model(model) for model in models]
 
 
 def present_model(model: OnnxModel) -> dict[str, Any]:
@@ -27,6 +33,11 @@ def present_model(model: OnnxModel) -> dict[str, Any]:
     }
 
 
+def present_datasets(datasets: Sequence[Dataset]) -> list[dict[str, Any]]:
+    """Return datasets."""
+    return [present_dataset(dataset) for dataset in datasets]
+
+
 def present_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return a dataset."""
     return {
@@ -42,15 +53,30 @@ def present_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def present_batches(batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Return batches with their live counts, in rows and in units."""
+    running = count_running_rows(batches)
+    return [_batch(batch, running[batch.pk]) for batch in batches]
+
+
 def present_batch(batch: Batch) -> dict[str, Any]:
-    """Return a batch with its live counts, in rows and in units."""
+    """Return one batch."""
+    return present_batches([batch])[0]
+
+
+def present_progress(batch: Batch) -> dict[str, Any]:
+    """Return where a batch stands: the cheap answer for those who ask often."""
+    return {"id": batch.public_id, "object": "progress", **_progress(batch, count_running_rows([batch])[batch.pk])}
+
+
+def _batch(batch: Batch, running_rows: int) -> dict[str, Any]:
     path = f"/api/v1/batches/{batch.public_id}"
     return {
         "id": batch.public_id,
         "object": "batch",
         "model": batch.model.public_id,
         "dataset": batch.dataset.public_id,
-        **present_progress(batch),
+        **_progress(batch, running_rows),
         "quorum": batch.quorum,
         "priority": batch.priority,
         "unit_target_seconds": batch.unit_target_seconds,
@@ -65,14 +91,13 @@ def present_batch(batch: Batch) -> dict[str, Any]:
     }
 
 
-def present_progress(batch: Batch) -> dict[str, Any]:
-    """Return where a batch stands: the cheap answer for those who ask often."""
+def _progress(batch: Batch, running_rows: int) -> dict[str, Any]:
     progress = batch.progress
     return {
         "status": batch.status,
         "outcome": batch.outcome,
         "status_reason": batch.status_reason,
-        "counts": count_rows(batch).as_dict(),
+        "counts": count_rows(batch, running_rows).as_dict(),
         "units": {
             "total": batch.units_total,
             "open": progress.units_open,

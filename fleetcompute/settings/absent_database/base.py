@@ -17,6 +17,6 @@ class NoDatabaseError(OperationalError):
 class DatabaseWrapper(base.DatabaseWrapper):
     """Behaves as PostgreSQL until it is asked to connect."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Never:  # noqa: ARG002
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Never:
         """Raise NoDatabaseError."""
         raise NoDatabaseError(SENTENCE)

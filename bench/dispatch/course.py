@@ -1,20 +1,18 @@
-"""The command: start everything, let the cars run, wait for the last credit, check the books, print the figures."""
+"""One run: start everything, let the cars work, wait for the last credit, check the books, return the figures."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.dispatch.audit import Books, read_books, wait_until_settled
 from bench.dispatch.load import Load
-from bench.dispatch.options import DispatchOptions, parse_options
+from bench.dispatch.options import DispatchOptions, encode_options, read_options
 from bench.dispatch.plan import FleetPlan, read_plan
 from bench.dispatch.report import Measured, make_report
-from bench.dispatch.setup import encode_options
 from bench.measure.installation import fresh_home, paused
 from bench.measure.processes import read_processor_time
 from bench.measure.statements import (
@@ -25,22 +23,18 @@ from bench.measure.statements import (
     reset_statements,
     wal_position,
 )
-from bench.measure.table import format_report
 from fleetcompute.embedded import Supervisor
 
 # The settler's own pace would only add waiting at the end.
 SERVER_ENVIRONMENT = {"FLEET_SETTLE_SECONDS": "1", "FLEET_LOG_LEVEL": "WARNING"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and return its exit code: 1 where anything went wrong or the books do not add up."""
-    options, is_json = parse_options(arguments)
-    report = run(options)
-    print(json.dumps(report) if is_json else format_report(report))
-    return 1 if report["errors"] else 0
+def run(values: argparse.Namespace) -> dict[str, object]:
+    """Run the benchmark with a parsed command line and return its figures."""
+    return run_dispatch(read_options(values))
 
 
-def run(options: DispatchOptions) -> dict[str, object]:
+def run_dispatch(options: DispatchOptions) -> dict[str, object]:
     """Measure one run on an installation of its own and return its figures."""
     with (
         fresh_home() as home,

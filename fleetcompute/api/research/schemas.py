@@ -1,0 +1,186 @@
+"""The shapes of the researcher's API, as OpenAPI 3.1 components (JSON Schema 2020-12). Tests check answers against them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from workunits.domain.states import BatchOutcome, BatchStatus, ReplicaState, UnitState
+from workunits.domain.types import DTYPE_BYTES
+from workunits.pipeline.intake import BATCH_ROWS_MAX, PRIORITY_MAX, QUORUM_MAX, UNIT_TARGET_SECONDS_MAX
+from workunits.selectors.keys import SCOPES
+
+Schema = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+TIME_OR_NULL: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
+SHA256: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def thing(properties: dict[str, Schema], *, optional: tuple[str, ...] = (), description: str = "") -> Schema:
+    """Return an object whose members are all required but those named."""
+    schema: Schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+    return {**schema, "description": description} if description else schema
+
+
+def a_list(items: Schema) -> Schema:
+    """Return an array."""
+    return {"type": "array", "items": items}
+
+
+def page(item: str) -> Schema:
+    """Return a page of a list."""
+    return thing({"data": a_list(ref(item)), "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
+
+
+_TENSOR: Final = {"name": TEXT, "dtype": {"enum": list(DTYPE_BYTES)}, "shape": a_list(WHOLE)}
+_PROGRESS: Final = {
+    "status": {"type": "string", "description": "Open: accept values not listed.", "examples": [s.value for s in BatchStatus]},
+    "outcome": {"enum": [*[outcome.value for outcome in BatchOutcome], None]},
+    "status_reason": TEXT,
+    "counts": ref("Counts"),
+    "units": thing({name: WHOLE for name in ("total", "open", "validated", "failed", "cancelled")}),
+}
+_UNIT: Final = {
+    "number": WHOLE,
+    "object": {"const": "unit"},
+    "row_start": WHOLE,
+    "rows": WHOLE,
+    "state": {"enum": [state.value for state in UnitState]},
+    "decided_at": TIME_OR_NULL,
+    "reason": TEXT,
+    "reward_microcredits": WHOLE,
+    "replicas": {"type": "object", "additionalProperties": WHOLE, "description": "How many replicas are in each state."},
+}
+_ATTEMPT: Final = {
+    "state": {"enum": [state.value for state in ReplicaState]},
+    "attempt": WHOLE,
+    "leased_at": TIME,
+    "committed_at": TIME_OR_NULL,
+    "reported_at": TIME_OR_NULL,
+    "ended_at": TIME_OR_NULL,
+    "output_bytes": {"type": ["integer", "null"]},
+    "reason": TEXT,
+}
+
+COMPONENTS: Final[dict[str, Schema]] = {
+    "Me": thing(
+        {
+            "object": {"const": "me"},
+            "project": thing({"id": TEXT, "name": TEXT}),
+            "api_key": thing({"id": TEXT, "name": TEXT, "prefix": TEXT, "expires_at": TIME_OR_NULL}),
+            "scopes": a_list({"enum": list(SCOPES)}),
+            "environment": TEXT,
+        }
+    ),
+    "Tensor": thing(_TENSOR, description="One row: the shape has no leading row dimension."),
+    "Output": thing(
+        {**_TENSOR, "comparator": {"enum": ["exact", "logits", "embedding", "dense"]}, "tolerance": {"type": "number"}}
+    ),
+    "Model": thing(
+        {
+            "id": TEXT,
+            "object": {"const": "model"},
+            "name": TEXT,
+            "sha256": SHA256,
+            "bytes": WHOLE,
+            "opset": WHOLE,
+            "operators": a_list(TEXT),
+            "inputs": a_list(ref("Tensor")),
+            "outputs": a_list(ref("Output")),
+            "batch_rows": WHOLE,
+            "flops_per_row": WHOLE,
+            "memory_bytes": WHOLE,
+            "created_at": TIME,
+        }
+    ),
+    "Dataset": thing(
+        {
+            "id": TEXT,
+            "object": {"const": "dataset"},
+            "name": TEXT,
+            "format": {"enum": ["parquet", "npz"]},
+            "sha256": SHA256,
+            "bytes": WHOLE,
+            "rows": WHOLE,
+            "columns": a_list(ref("Tensor")),
+            "created_at": TIME,
+        }
+    ),
+    "BatchRequest": thing(
+        {
+            "model": {"type": "string", "description": "A model's id."},
+            "dataset": {"type": "string", "description": "A dataset's id; it needs a column for each model input."},
+            "quorum": {"type": "integer", "minimum": 1, "maximum": QUORUM_MAX, "default": 2},
+            "priority": {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX, "default": 0},
+            "unit_target_seconds": {"type": ["number", "null"], "maximum": UNIT_TARGET_SECONDS_MAX},
+            "metadata": {"type": "object", "additionalProperties": TEXT},
+        },
+        optional=("quorum", "priority", "unit_target_seconds", "metadata"),
+    ),
+    "Counts": thing(
+        {name: WHOLE for name in ("total", "pending", "running", "succeeded", "failed", "cancelled", "expired")},
+        description="Rows. The six parts always sum to `total`.",
+    ),
+    "Progress": thing({"id": TEXT, "object": {"const": "progress"}, **_PROGRESS}),
+    "Batch": thing(
+        {
+            "id": TEXT,
+            "object": {"const": "batch"},
+            "model": TEXT,
+            "dataset": TEXT,
+            **_PROGRESS,
+            "quorum": WHOLE,
+            "priority": {"type": "integer"},
+            "unit_target_seconds": {"type": "number"},
+            "unit_rows": WHOLE,
+            "price_per_row_microcredits": WHOLE,
+            "metadata": {"type": "object"},
+            "created_at": TIME,
+            "started_at": TIME_OR_NULL,
+            "finalizing_at": TIME_OR_NULL,
+            "ended_at": TIME_OR_NULL,
+            "links": {"type": "object", "additionalProperties": TEXT},
+        }
+    ),
+    "Unit": thing(_UNIT),
+    "UnitDetail": thing({**_UNIT, "history": a_list(thing(_ATTEMPT))}),
+    "Problem": thing(
+        {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": TEXT,
+            "status": WHOLE,
+            "detail": TEXT,
+            "code": TEXT,
+            "retryable": {"type": "boolean"},
+            "errors": a_list({"type": "object", "properties": {"pointer": TEXT, "where": TEXT, "code": TEXT, "detail": TEXT}}),
+        },
+        optional=("errors",),
+        description="RFC 9457.",
+    ),
+    "ModelPage": page("Model"),
+    "DatasetPage": page("Dataset"),
+    "BatchPage": page("Batch"),
+    "UnitPage": page("Unit"),
+}
+
+MODEL_OPTIONS: Final[dict[str, Schema]] = {
+    "name": {"type": "string", "maxLength": 120},
+    "batch_rows": {"type": "integer", "minimum": 1, "maximum": BATCH_ROWS_MAX, "default": 16},
+    "fixed_dims": {"type": "string", "description": 'JSON: a value for each free dimension but the rows\': {"sequence": 16}'},
+    "outputs": {"type": "string", "description": "JSON list of the outputs wanted: [{name, comparator?, tolerance?}]"},
+}
+DATASET_OPTIONS: Final[dict[str, Schema]] = {
+    "name": {"type": "string", "maxLength": 120},
+    "format": {"enum": ["parquet", "npz"]},
+}

@@ -1,0 +1,41 @@
+"""An owner's page: cars, credits, and removing a car."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from fleetcompute.portal.session import user_id_of
+from workunits.models import Vehicle
+from workunits.pipeline import enrol
+from workunits.selectors import fleet
+
+
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """Show an owner his cars and credits; send anybody else to the batches."""
+    owner = fleet.find_owner(user_id_of(request))
+    if owner is None:
+        return redirect("batches")
+    context = {"owner": owner, "cars": fleet.list_vehicles(owner.pk), "credits": fleet.get_credits(owner.pk)}
+    return render(request, "owner_home.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def remove_car(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Ask whether to remove a car, then remove it: it may never report again."""
+    owner = fleet.find_owner(user_id_of(request))
+    car = fleet.list_vehicles(owner.pk).filter(public_id=public_id).first() if owner else None
+    if owner is None or car is None or car.status != Vehicle.Status.ACTIVE:
+        raise Http404
+    if request.method == "GET":
+        return render(request, "remove_car.html", {"car": car})
+    enrol.revoke_vehicle(vehicle_id=car.pk, owner_id=owner.pk, now=timezone.now())
+    messages.success(request, _("%(car)s was removed.") % {"car": car.name})
+    return redirect("home")

@@ -1,0 +1,79 @@
+"""Approving a car: the owner types the code that the car shows, sees the car's name, and says yes or no.
+
+The code may come in the address (the car's QR code), but nothing is approved without the owner's own click: links that
+approve are how device codes are stolen.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from fleetcompute.portal.session import user_id_of
+from workunits.domain.errors import FleetError
+from workunits.models import Owner
+from workunits.pipeline import enrol
+from workunits.selectors import fleet
+
+WRONG_CODES_MAX: Final = 5
+WRONG_CODES_SECONDS: Final = 600
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def pair(request: HttpRequest) -> HttpResponse:
+    """Show the form for a code; then the car behind it; then carry out the answer."""
+    owner = fleet.find_owner(user_id_of(request))
+    if owner is None:
+        return render(request, "pair.html", {"error": _("Only owners of cars can pair one.")}, status=403)
+    values = request.POST if request.method == "POST" else request.GET
+    code = values.get("code", "").strip()
+    if not code:
+        return render(request, "pair.html", {})
+    if _has_guessed_too_often(owner):
+        return render(request, "pair.html", {"error": _("Too many wrong codes; wait ten minutes.")}, status=429)
+    try:
+        return _answer(request, owner, code)
+    except FleetError as error:
+        if isinstance(error, enrol.PairingUnknown):
+            _note_wrong_code(owner)
+        return render(request, "pair.html", {"code": code, "error": error.detail}, status=400)
+
+
+def _answer(request: HttpRequest, owner: Owner, code: str) -> HttpResponse:
+    now = timezone.now()
+    decision = request.POST.get("decision", "") if request.method == "POST" else ""
+    if decision == "approve":
+        car = enrol.approve_pairing(user_code=code, owner_id=owner.pk, now=now)
+        messages.success(request, _("%(car)s is yours now. It will start when its rules allow.") % {"car": car.name})
+        return redirect("home")
+    if decision == "deny":
+        enrol.deny_pairing(user_code=code, now=now)
+        messages.info(request, _("The car was refused."))
+        return redirect("home")
+    return render(request, "pair.html", {"pairing": enrol.find_pairing(user_code=code, now=now)})
+
+
+def _cache_name(owner: Owner) -> str:
+    return f"wrong-pairing-codes:{owner.pk}"
+
+
+def _has_guessed_too_often(owner: Owner) -> bool:
+    return int(cache.get(_cache_name(owner), 0)) >= WRONG_CODES_MAX
+
+
+def _note_wrong_code(owner: Owner) -> None:
+    name = _cache_name(owner)
+    if not cache.add(name, 1, WRONG_CODES_SECONDS):
+        try:
+            cache.incr(name)
+        except ValueError:
+            cache.set(name, 1, WRONG_CODES_SECONDS)

@@ -1,0 +1,185 @@
+"""The server's side of the golden messages in `wire/`. The client's side is tested against the same files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fleetcompute.api.errors import Malformed
+from fleetcompute.api.vehicle.frames import read_frame, write_frame
+from fleetcompute.api.vehicle.messages import read_sync, write_answer
+from fleetcompute.api.vehicle.signing import (
+    Director,
+    SignatureExpired,
+    SignatureInvalid,
+    content_digest,
+    parse_signature,
+    verify_request,
+)
+from tests.contract.make_wire import FOLDER
+from workunits.domain.outputs import OutputDigestMismatch, check_output
+from workunits.domain.tokens import ReplicaRef, salted_digest
+from workunits.domain.types import TensorSpec
+from workunits.pipeline.dispatch import Lease, SyncAnswer
+from workunits.store.leases import LeasedReplica
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / name).read_bytes())
+
+
+def body_of(signed: dict[str, Any]) -> bytes:
+    return (FOLDER / signed["body_file"]).read_bytes() if signed["body_file"] else b""
+
+
+KEYS = read("keys.json")
+SIGNED_REQUESTS = [
+    "pair_token_request",
+    "sync_request",
+    "blob_get_request",
+    "output_head_request",
+    "output_patch_request",
+]
+
+
+def verify(golden: dict[str, Any], *, at: float | None = None, **changes: Any) -> None:
+    verify_request(
+        parse_signature(golden["headers"]),
+        public_key=bytes.fromhex(KEYS["car_public_key"]),
+        **{
+            "method": golden["method"],
+            "authority": golden["authority"],
+            "path": golden["path"],
+            "query": golden["query"],
+            "digest_header": golden["headers"]["Content-Digest"],
+            "body": body_of(golden),
+            "now_seconds": golden["created"] + 5 if at is None else at,
+            **changes,
+        },
+    )
+
+
+@pytest.mark.parametrize("name", SIGNED_REQUESTS)
+def test_the_server_accepts_each_golden_request(name):
+    golden = read(f"{name}.signed.json")
+    verify(golden)
+    signature = parse_signature(golden["headers"])
+    assert (signature.counter, signature.key_id) == (golden["counter"], golden["key_id"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "PUT"},
+        {"authority": "evil.example"},
+        {"path": "/api/vehicle/v1/other"},
+        {"query": "a=b"},
+        {"body": b"other"},
+        {"public_key": bytes(32)},
+    ],
+)
+def test_a_golden_request_with_anything_changed_is_refused(change):
+    golden = read("sync_request.signed.json")
+    key = change.pop("public_key", None)
+    with pytest.raises(SignatureInvalid):
+        if key is None:
+            verify(golden, **change)
+        else:
+            verify_request(
+                parse_signature(golden["headers"]),
+                public_key=key,
+                method=golden["method"],
+                authority=golden["authority"],
+                path=golden["path"],
+                query=golden["query"],
+                digest_header=golden["headers"]["Content-Digest"],
+                body=body_of(golden),
+                now_seconds=golden["created"],
+            )
+
+
+def test_a_request_ages_out_and_one_from_the_future_is_refused():
+    golden = read("sync_request.signed.json")
+    verify(golden, at=golden["created"] + 120 + 299)
+    verify(golden, at=golden["created"] - 299)
+    for moment in (golden["created"] + 120 + 301, golden["created"] - 301):
+        with pytest.raises(SignatureExpired):
+            verify(golden, at=moment)
+
+
+def test_the_golden_sync_reads_as_what_it_says():
+    golden = read("sync_request.signed.json")
+    content, attachments = read_frame(body_of(golden))
+    assert content == read("sync_request.json")
+    request = read_sync(content, attachments, counter=1042)
+    assert (request.heartbeat.counter, request.wanted, len(request.held)) == (1042, 3, 1)
+    assert [item.output_bytes for item in request.commitments] == [104, 1048576]
+    assert request.commitments[0].output == (FOLDER / "output.safetensors").read_bytes()
+    assert request.commitments[1].output is None
+    assert [(item.is_error, item.reason) for item in request.returned] == [(False, "driving")]
+
+
+def test_the_golden_output_has_the_golden_digest_and_fits_the_golden_contract():
+    golden, contract = read("output_digest.json"), read("sync_answer.json")["contracts"]["c1"]
+    data = (FOLDER / golden["output_file"]).read_bytes()
+    salt, digest = bytes.fromhex(golden["salt"]), bytes.fromhex(golden["digest"])
+    assert salted_digest(salt, data) == digest
+    specs = tuple(
+        TensorSpec(name=item["name"], dtype=item["dtype"], shape=tuple(item["shape"])) for item in contract["outputs"]
+    )
+    _, rows = check_output(data, commitment=digest, salt=salt, specs=specs, bytes_max=len(data))
+    assert rows == read("sync_answer.json")["leases"][0]["rows"]
+    with pytest.raises(OutputDigestMismatch):
+        check_output(data + b"x", commitment=digest, salt=salt, specs=specs, bytes_max=1000)
+
+
+@pytest.mark.parametrize("name", sorted(read("frames_malformed.json")))
+def test_a_malformed_frame_is_refused(name):
+    with pytest.raises(Malformed):
+        read_frame(bytes.fromhex(read("frames_malformed.json")[name]))
+
+
+def test_the_server_writes_the_golden_answer():
+    golden = read("sync_answer.json")
+    content, attachments = read_frame((FOLDER / "sync_answer.frame").read_bytes())
+    assert (content, bytes(attachments)) == (golden, b"")
+    leases = [
+        Lease(
+            token=item["token"],
+            salt=bytes.fromhex(item["salt"]),
+            deadline_seconds=item["deadline_seconds"],
+            replica=LeasedReplica(
+                ReplicaRef(int(item["contract"][1:]), index, 1, 1),
+                item["rows"],
+                item["input"]["sha256"],
+                *item["input"]["range"],
+                bytes.fromhex(item["input"]["digest"]),
+            ),
+        )
+        for index, item in enumerate(golden["leases"])
+    ]
+    answer = SyncAnswer(
+        outcomes=[(item["token"], item["code"]) for item in golden["outcomes"]],
+        cancelled=golden["cancelled"],
+        leases=leases,
+        contracts={int(name[1:]): contract for name, contract in golden["contracts"].items()},
+        next_sync_seconds=golden["next_sync_seconds"],
+    )
+    moment = datetime.strptime(golden["server_time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    written = write_answer(answer, now=moment)
+    assert written == {**golden, "messages": []}
+    assert read_frame(write_frame(written))[0] == written
+
+
+@pytest.mark.parametrize("name", ["sync", "pair_token"])
+def test_the_server_signs_the_golden_answer_as_the_golden_director_did(name):
+    golden = read(f"{name}_answer.signed.json")
+    director = Director(bytes.fromhex(KEYS["director_seed"]))
+    assert director.public_key.hex() == KEYS["director_public_key"]
+    request = parse_signature(read(f"{name}_request.signed.json")["headers"])
+    signed = director.sign(status=200, body=body_of(golden), request=request, now_seconds=golden["created"])
+    assert signed == golden["headers"]
+    assert signed["Content-Digest"] == content_digest(body_of(golden))
