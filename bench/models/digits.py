@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-HIDDEN: Final = (64,)
+HIDDEN: Final = (128,)
 OPSET: Final = {"": 17, "ai.onnx.ml": 3}
 INPUT: Final = "pixels"
 

@@ -178,13 +178,17 @@ class BlobStore:
         stored = self.parts_offset(upload_key)
         if stored != size:
             raise UploadOffsetConflict(f"{stored} of {size} bytes are stored.", offset=stored)
-        blob = self.put_stream(self._read_parts([name for _, name in parts]), expect_sha256=expect_sha256)
+        blob = self.put_stream(self._stream_parts(upload_key), expect_sha256=expect_sha256)
         self.drop_parts(upload_key)
         return blob
 
     def read_parts(self, upload_key: str) -> bytes:
         """Return what is stored of a partial upload."""
         return b"".join(self._read_parts(name for _, name in self._parts(upload_key)))
+
+    def read_parts(self, upload_key: str) -> bytes:
+        """Return what is stored of an upload, for uploads that are small enough to be looked at in memory."""
+        return b"".join(self._stream_parts(upload_key))
 
     def drop_parts(self, upload_key: str) -> None:
         """Forget a partial upload."""
@@ -196,8 +200,8 @@ class BlobStore:
         folder = _parts_folder(upload_key)
         return [(int(name), f"{folder}/{name}") for name in self.objects.names(folder)]
 
-    def _read_parts(self, names: Iterable[str]) -> Iterator[bytes]:
-        for name in names:
+    def _stream_parts(self, upload_key: str) -> Iterator[bytes]:
+        for _, name in self._parts(upload_key):
             with self.objects.open(name, 0, self.objects.size(name) or 0) as file:
                 yield from _chunks(file)
 

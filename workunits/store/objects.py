@@ -47,14 +47,17 @@ class Slice(io.RawIOBase):
         self._file, self._left = file, size
 
     def readable(self) -> bool:
+        """Say yes."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as the file and the slice go."""
         data = self._file.read(min(len(buffer), self._left))
         buffer[: len(data)] = data
         self._left -= len(data)
         return len(data)
 
     def close(self) -> None:
+        """Close the file too."""
         self._file.close()
         super().close()
