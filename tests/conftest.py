@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ HOME = Path(tempfile.mkdtemp(prefix="fleetcompute-tests-"))
 def _start_database() -> Services:
     """Start the services that every test may need, and arrange for their end however the session ends.
 
-    A session that is killed leaves that to the kernel, which ends the server with it.
+    When the session is killed with -9, the kernel ends the server with it.
     """
     owner_pid = os.getpid()
     services = Services(HOME, with_valkey=False, is_durable=False)
@@ -48,6 +49,8 @@ def _erase(home: Path) -> None:
     erase_data(home)
 
 
+# A session that is terminated ends as one that is interrupted: in order.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 SERVICES = _start_database()
 os.environ.update(
     FLEET_HOME=str(HOME),

@@ -35,8 +35,8 @@ CARS: Final = (
     CarPlan(key="vf8", name="VF 8", owner="Mai", speed=1.0, remark="fast"),
     CarPlan(key="id3", name="ID.3", owner="Jonas", speed=0.7),
     CarPlan(key="ioniq", name="Ioniq 5", owner="Amara", speed=0.8, role="leaves", remark="drives off, comes back"),
-    CarPlan(key="dolphin", name="Dolphin", owner="Wei", speed=0.6, role="dies", remark="kill -9 in the middle of a unit"),
-    CarPlan(key="fiat", name="500e", owner="Lucia", speed=0.4, memory_bytes=300 * MIB, remark="little memory: digits only"),
+    CarPlan(key="dolphin", name="Dolphin", owner="Wei", speed=0.6, role="dies", remark="killed with kill -9"),
+    CarPlan(key="fiat", name="500e", owner="Lucia", speed=0.4, memory_bytes=300 * MIB, remark="memory for digits only"),
     CarPlan(key="leaf", name="Leaf", owner="Rob", speed=1.0, role="cheat", remark="returns wrong numbers"),
     CarPlan(key="vf5", name="VF 5", owner="Mai", speed=0.5, starts_after_seconds=8.0, remark="plugged in later"),
 )  # fmt: skip

@@ -69,7 +69,7 @@ def check_rows(batches: Sequence[Compared]) -> Check:
 
 def check_cheater(books: Books, *, owner: str, car: str) -> Check:
     """The cheating car was caught at least once and earned nothing, by its earning items and by the ledger."""
-    states = books.replicas_by_car.get((owner, car), {})
+    states: Mapping[str, int] = books.replicas_by_car.get((owner, car), {})
     invalid, valid = states.get("INVALID", 0), states.get("VALID", 0)
     earned, items, paid = books.earned[owner], books.items[owner], books.paid()[owner]
     return Check(
@@ -87,8 +87,8 @@ def check_ledger(books: Books) -> Check:
     wrong_owners = [owner for owner in paid.keys() | books.earned.keys() if paid[owner] != books.earned[owner]]
     paid_total, earned_total = sum(paid.values()), sum(books.earned.values())
     numbers = (
-        f"{len(books.postings)} transfers over {len(balances)} accounts sum to {total}; {paid_total} microcredits paid, "
-        f"{sum(books.items.values())} earning items worth {earned_total}"
+        f"{len(books.postings)} transfers over {len(balances)} accounts sum to {total}; {paid_total} microcredits "
+        f"paid, {sum(books.items.values())} earning items worth {earned_total}"
     )
     if wrong_owners:
         numbers += f"; paid and earned differ for {', '.join(sorted(wrong_owners))}"

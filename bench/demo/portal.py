@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import requests
 
 TIMEOUT_SECONDS: Final = 30.0
+APPROVE: Final = ("decision", "approve")
 
 
 class PortalError(RuntimeError):
@@ -42,15 +43,14 @@ class OwnerBrowser:
             raise PortalError(f"{username} could not sign in at {page.url}.")
 
     def approve(self, user_code: str) -> None:
-        """Enter the code that a car shows, and confirm. Raises PortalError when the portal does not take it."""
+        """Open the page that the car's code leads to, and say yes. Raises PortalError when that fails."""
         page = self._get(f"/pair?code={user_code}")
-        for _ in range(3):
-            form = next((form for form in read_forms(page.text) if _asks_for_pairing(form)), None)
-            if form is None:
-                return
-            entered = {name: user_code for name in form.fields if "code" in name}
-            page = self._submit(page.url, form, entered | _approval(form))
-        raise PortalError(f"The portal kept asking about the code {user_code}.")
+        form = next((form for form in read_forms(page.text) if APPROVE in form.buttons), None)
+        if form is None:
+            raise PortalError(f"The portal does not know the code {user_code}.")
+        answer = self._submit(page.url, form, dict([APPROVE]))
+        if answer.url == page.url:
+            raise PortalError(f"The portal did not take the approval of {user_code}.")
 
     def _get(self, path: str) -> requests.Response:
         return self._checked(self.session.get(self.origin + path, timeout=TIMEOUT_SECONDS))
@@ -86,18 +86,6 @@ def find_form(html: str, field_name: str) -> Form:
 
 def _field_names(html: str) -> set[str]:
     return {name for form in read_forms(html) for name in form.fields}
-
-
-def _asks_for_pairing(form: Form) -> bool:
-    return any("code" in name for name in form.fields)
-
-
-def _approval(form: Form) -> dict[str, str]:
-    """Return the button that says yes, where the form has several."""
-    for name, value in form.buttons:
-        if value.lower() in ("approve", "yes", "allow", "pair"):
-            return {name: value}
-    return {}
 
 
 class _FormReader(HTMLParser):

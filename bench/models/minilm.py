@@ -7,7 +7,6 @@ sentence-transformers library does in Python around its model is part of the gra
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import dj_database_url
+import django_stubs_ext
 
 from fleetcompute.celery import app as celery_app  # noqa: F401  # shared tasks bind to it in every Django process
 from fleetcompute.settings import env
 from fleetcompute.settings.engine import MIB, EnginePolicy
+
+# Lets classes name the types that Django's generic bases hold, as the type checker wants them: ModelAdmin[Batch].
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = env.PROJECT_ROOT
 FLEET_HOME = env.fleet_home()

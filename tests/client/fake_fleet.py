@@ -396,7 +396,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(status, extra, content)
 
-    do_GET = do_HEAD = do_POST = do_PATCH = _serve
+    do_GET = do_HEAD = do_POST = do_PATCH = _serve  # noqa: N815 - the names http.server looks for
 
     def _answer(self, status: int, extra: dict[str, str], content: bytes) -> None:
         cut_at = extra.pop("X-Cut-At", None)
@@ -412,5 +412,5 @@ class _Handler(BaseHTTPRequestHandler):
         if cut_at is not None:
             self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its signature
         pass

@@ -26,14 +26,8 @@ from workunits.models import (
     Vehicle,
     VehiclePresence,
 )
-from workunits.pipeline.dispatch import (
-    Lease,
-    OfferedCommitment,
-    OfferedReturn,
-    SyncAnswer,
-    SyncRequest,
-    sync_vehicle,
-)
+from workunits.pipeline.dispatch import Lease, SyncAnswer, sync_vehicle
+from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
 from workunits.store.leases import Heartbeat
 from workunits.store.vehicles import find_vehicle
 

@@ -17,8 +17,9 @@ from tests.engine.factories import (
     snapshot,
 )
 from workunits.models import Batch, VehiclePresence
-from workunits.pipeline.dispatch import CounterReplayed, OfferedReturn
+from workunits.pipeline.dispatch import CounterReplayed
 from workunits.pipeline.recover import expire_overdue_leases
+from workunits.pipeline.report import OfferedReturn
 from workunits.pipeline.validate import validate_ready
 
 pytestmark = pytest.mark.django_db

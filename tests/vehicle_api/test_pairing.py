@@ -86,7 +86,8 @@ def test_denied_too_fast_and_unknown_are_told_in_rfc_8628s_words():
 
 
 @pytest.mark.parametrize(
-    "change", [{"public_key": "00"}, {"public_key": "zz" * 32}, {"public_key": None}, {"name": ""}, {"agent": "x" * 201}]
+    "change",
+    [{"public_key": "00"}, {"public_key": "zz" * 32}, {"public_key": None}, {"name": ""}, {"agent": "x" * 201}],
 )
 def test_a_malformed_start_makes_no_pairing(change):
     assert problem(start(**change)) == (400, "malformed_request")

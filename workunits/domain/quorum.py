@@ -76,9 +76,7 @@ def judge_unit(replicas: Sequence[ReplicaView], *, quorum: int, limits: RetryLim
     return Judgement(needed=max(0, target - len(reported) - len(live)))
 
 
-def _failure(
-    replicas: Sequence[ReplicaView], reported: Sequence[ReplicaView], quorum: int, limits: RetryLimits
-) -> str:
+def _failure(replicas: Sequence[ReplicaView], reported: Sequence[ReplicaView], quorum: int, limits: RetryLimits) -> str:
     errors = [replica for replica in replicas if replica.state == ReplicaState.ERRORED]
     if len(errors) >= limits.errors_max:
         reasons = Counter(replica.reason or "error" for replica in errors)

@@ -104,6 +104,13 @@ REPLICA_MOVES: Final[dict[ReplicaState, frozenset[ReplicaState]]] = {
 }
 
 LIVE_REPLICA_STATES: Final = (ReplicaState.LEASED, ReplicaState.COMMITTED)
+REPORTED_REPLICA_STATES: Final = (
+    ReplicaState.REPORTED,
+    ReplicaState.VALID,
+    ReplicaState.INVALID,
+    ReplicaState.INCONCLUSIVE,
+    ReplicaState.REVOKED,
+)
 RELEASABLE_REPLICA_STATES: Final = (ReplicaState.RETURNED, ReplicaState.EXPIRED)
 BATCH_TERMINAL: Final = (
     BatchStatus.COMPLETED,

@@ -12,469 +12,808 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(max_length=80, unique=True)),
-                ('kind', models.CharField(choices=[('cash_in', 'Cash In'), ('project_budget', 'Project Budget'), ('owner_earned', 'Owner Earned'), ('platform_fee', 'Platform Fee'), ('platform_verification', 'Platform Verification'), ('platform_rounding', 'Platform Rounding')], max_length=32)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("code", models.CharField(max_length=80, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("cash_in", "Cash In"),
+                            ("project_budget", "Project Budget"),
+                            ("owner_earned", "Owner Earned"),
+                            ("platform_fee", "Platform Fee"),
+                            ("platform_verification", "Platform Verification"),
+                            ("platform_rounding", "Platform Rounding"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'db_table': 'account',
+                "db_table": "account",
             },
         ),
         migrations.CreateModel(
-            name='EarningItem',
+            name="EarningItem",
             fields=[
-                ('id', models.CharField(max_length=60, primary_key=True, serialize=False)),
-                ('unit_number', models.IntegerField()),
-                ('amount_microcredits', models.BigIntegerField()),
-                ('verdict_number', models.IntegerField()),
-                ('created_at', models.DateTimeField()),
+                ("id", models.CharField(max_length=60, primary_key=True, serialize=False)),
+                ("unit_number", models.IntegerField()),
+                ("amount_microcredits", models.BigIntegerField()),
+                ("verdict_number", models.IntegerField()),
+                ("created_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'earning_item_view',
-                'managed': False,
+                "db_table": "earning_item_view",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Replica',
+            name="Replica",
             fields=[
-                ('id', models.CharField(max_length=60, primary_key=True, serialize=False)),
-                ('unit_number', models.IntegerField()),
-                ('attempt', models.SmallIntegerField()),
-                ('state', models.CharField(max_length=12)),
-                ('rows', models.IntegerField()),
-                ('leased_at', models.DateTimeField()),
-                ('deadline_at', models.DateTimeField()),
-                ('committed_at', models.DateTimeField(null=True)),
-                ('reported_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('output_bytes', models.IntegerField(null=True)),
-                ('output_digest', models.BinaryField(null=True)),
-                ('output_blob', models.CharField(max_length=64, null=True)),
-                ('seconds', models.FloatField(null=True)),
-                ('reason', models.CharField(max_length=300)),
+                ("id", models.CharField(max_length=60, primary_key=True, serialize=False)),
+                ("unit_number", models.IntegerField()),
+                ("attempt", models.SmallIntegerField()),
+                ("state", models.CharField(max_length=12)),
+                ("rows", models.IntegerField()),
+                ("leased_at", models.DateTimeField()),
+                ("deadline_at", models.DateTimeField()),
+                ("committed_at", models.DateTimeField(null=True)),
+                ("reported_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("output_bytes", models.IntegerField(null=True)),
+                ("output_digest", models.BinaryField(null=True)),
+                ("output_blob", models.CharField(max_length=64, null=True)),
+                ("seconds", models.FloatField(null=True)),
+                ("reason", models.CharField(max_length=300)),
             ],
             options={
-                'db_table': 'replica_view',
-                'managed': False,
+                "db_table": "replica_view",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Unit',
+            name="Unit",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('number', models.IntegerField()),
-                ('shard_number', models.IntegerField()),
-                ('row_start', models.BigIntegerField()),
-                ('rows', models.IntegerField()),
-                ('byte_start', models.BigIntegerField()),
-                ('byte_end', models.BigIntegerField()),
-                ('input_digest', models.BinaryField()),
-                ('reward_microcredits', models.BigIntegerField()),
-                ('state', models.CharField(max_length=12)),
-                ('needed', models.SmallIntegerField()),
-                ('urgent', models.BooleanField()),
-                ('canonical_owner_id', models.IntegerField(null=True)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('reason', models.CharField(max_length=300)),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("number", models.IntegerField()),
+                ("shard_number", models.IntegerField()),
+                ("row_start", models.BigIntegerField()),
+                ("rows", models.IntegerField()),
+                ("byte_start", models.BigIntegerField()),
+                ("byte_end", models.BigIntegerField()),
+                ("input_digest", models.BinaryField()),
+                ("reward_microcredits", models.BigIntegerField()),
+                ("state", models.CharField(max_length=12)),
+                ("needed", models.SmallIntegerField()),
+                ("urgent", models.BooleanField()),
+                ("canonical_owner_id", models.IntegerField(null=True)),
+                ("decided_at", models.DateTimeField(null=True)),
+                ("reason", models.CharField(max_length=300)),
             ],
             options={
-                'db_table': 'unit_view',
-                'managed': False,
+                "db_table": "unit_view",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='UnitEvent',
+            name="UnitEvent",
             fields=[
-                ('id', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('unit_number', models.IntegerField()),
-                ('owner_id', models.IntegerField(null=True)),
-                ('event', models.CharField(max_length=40)),
-                ('detail', models.CharField(max_length=300)),
-                ('at', models.DateTimeField()),
+                ("id", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("unit_number", models.IntegerField()),
+                ("owner_id", models.IntegerField(null=True)),
+                ("event", models.CharField(max_length=40)),
+                ("detail", models.CharField(max_length=300)),
+                ("at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'unit_event_view',
-                'managed': False,
+                "db_table": "unit_event_view",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Vehicle',
+            name="Vehicle",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_vehicle_id, editable=False, max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('public_key', models.BinaryField(max_length=32, unique=True)),
-                ('status', models.CharField(choices=[('active', 'Active'), ('revoked', 'Revoked')], default='active', max_length=16)),
-                ('paired_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_vehicle_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("public_key", models.BinaryField(max_length=32, unique=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("active", "Active"), ("revoked", "Revoked")], default="active", max_length=16
+                    ),
+                ),
+                ("paired_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'vehicle',
+                "db_table": "vehicle",
             },
         ),
         migrations.CreateModel(
-            name='AccountBalance',
+            name="AccountBalance",
             fields=[
-                ('account', models.OneToOneField(on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='balance', serialize=False, to='workunits.account')),
-                ('debit_microcredits', models.BigIntegerField()),
-                ('credit_microcredits', models.BigIntegerField()),
-                ('balance_microcredits', models.BigIntegerField()),
+                (
+                    "account",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="balance",
+                        serialize=False,
+                        to="workunits.account",
+                    ),
+                ),
+                ("debit_microcredits", models.BigIntegerField()),
+                ("credit_microcredits", models.BigIntegerField()),
+                ("balance_microcredits", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'account_balance_view',
-                'managed': False,
+                "db_table": "account_balance_view",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'app_user',
+                "db_table": "app_user",
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='Blob',
+            name="Blob",
             fields=[
-                ('sha256', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('size_bytes', models.BigIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("sha256", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("size_bytes", models.BigIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
-                'db_table': 'blob',
-                'constraints': [models.CheckConstraint(condition=models.Q(('size_bytes__gte', 0)), name='blob_size_not_negative'), models.CheckConstraint(condition=models.Q(('sha256__regex', '^[0-9a-f]{64}$')), name='blob_named_by_sha256')],
+                "db_table": "blob",
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("size_bytes__gte", 0)), name="blob_size_not_negative"),
+                    models.CheckConstraint(
+                        condition=models.Q(("sha256__regex", "^[0-9a-f]{64}$")), name="blob_named_by_sha256"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Owner',
+            name="Owner",
             fields=[
-                ('id', models.AutoField(primary_key=True, serialize=False)),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_owner_id, editable=False, max_length=40, unique=True)),
-                ('display_name', models.CharField(max_length=120)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='owner', to=settings.AUTH_USER_MODEL)),
+                ("id", models.AutoField(primary_key=True, serialize=False)),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_owner_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("display_name", models.CharField(max_length=120)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="owner", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'db_table': 'owner',
-            },
-        ),
-        migrations.AddField(
-            model_name='account',
-            name='owner',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='workunits.owner'),
-        ),
-        migrations.CreateModel(
-            name='Project',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_project_id, editable=False, max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('members', models.ManyToManyField(db_table='project_member', related_name='projects', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'db_table': 'project',
-            },
-        ),
-        migrations.CreateModel(
-            name='OnnxModel',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_model_id, editable=False, max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('opset', models.IntegerField()),
-                ('operators', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=80), size=None)),
-                ('inputs', models.JSONField()),
-                ('outputs', models.JSONField()),
-                ('batch_rows', models.IntegerField()),
-                ('flops_per_row', models.BigIntegerField()),
-                ('memory_bytes', models.BigIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='workunits.blob')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='models', to='workunits.project')),
-            ],
-            options={
-                'verbose_name': 'model',
-                'db_table': 'model',
-            },
-        ),
-        migrations.CreateModel(
-            name='Dataset',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_dataset_id, editable=False, max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('format', models.CharField(choices=[('parquet', 'Parquet'), ('npz', 'Npz')], max_length=16)),
-                ('rows', models.BigIntegerField()),
-                ('columns', models.JSONField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('blob', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='workunits.blob')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='datasets', to='workunits.project')),
-            ],
-            options={
-                'db_table': 'dataset',
-            },
-        ),
-        migrations.CreateModel(
-            name='Batch',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_batch_id, editable=False, max_length=40, unique=True)),
-                ('lane', models.SmallIntegerField(default=-1)),
-                ('status', models.CharField(choices=[('validating', 'validating'), ('queued', 'queued'), ('in_progress', 'in progress'), ('paused', 'paused'), ('finalizing', 'finalizing'), ('completed', 'completed'), ('failed', 'failed'), ('cancelling', 'cancelling'), ('cancelled', 'cancelled'), ('expired', 'expired')], default='queued', max_length=16)),
-                ('outcome', models.CharField(blank=True, choices=[('full', 'full'), ('partial', 'partial'), ('none', 'none')], max_length=8, null=True)),
-                ('status_reason', models.CharField(blank=True, default='', max_length=300)),
-                ('quorum', models.SmallIntegerField(default=2)),
-                ('priority', models.SmallIntegerField(default=0)),
-                ('contract', models.JSONField(default=dict)),
-                ('memory_bytes', models.BigIntegerField()),
-                ('opset', models.IntegerField()),
-                ('unit_rows', models.IntegerField(default=0)),
-                ('unit_target_seconds', models.FloatField()),
-                ('price_per_row_microcredits', models.BigIntegerField()),
-                ('rows_total', models.BigIntegerField()),
-                ('units_total', models.IntegerField(default=0)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finalizing_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('result_parquet', models.CharField(blank=True, default='', max_length=64)),
-                ('result_npz', models.CharField(blank=True, default='', max_length=64)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='workunits.dataset')),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='workunits.onnxmodel')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='workunits.project')),
-            ],
-            options={
-                'verbose_name_plural': 'batches',
-                'db_table': 'batch',
-            },
-        ),
-        migrations.CreateModel(
-            name='ApiKey',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', workunits.models.identifiers.PublicIdField(default=workunits.models.identifiers.make_key_id, editable=False, max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('prefix', models.CharField(editable=False, max_length=32, unique=True)),
-                ('secret_sha256', models.BinaryField(max_length=32)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='workunits.project')),
-            ],
-            options={
-                'db_table': 'api_key',
+                "db_table": "owner",
             },
         ),
         migrations.AddField(
-            model_name='account',
-            name='project',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='workunits.project'),
+            model_name="account",
+            name="owner",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="accounts",
+                to="workunits.owner",
+            ),
         ),
         migrations.CreateModel(
-            name='Shard',
+            name="Project",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.IntegerField()),
-                ('blob_sha256', models.CharField(max_length=64)),
-                ('size_bytes', models.BigIntegerField()),
-                ('row_start', models.BigIntegerField()),
-                ('row_end', models.BigIntegerField()),
-                ('batch', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='shards', to='workunits.batch')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_project_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "members",
+                    models.ManyToManyField(
+                        db_table="project_member", related_name="projects", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'db_table': 'shard',
+                "db_table": "project",
             },
         ),
         migrations.CreateModel(
-            name='Transfer',
+            name="OnnxModel",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('sequence', models.BigIntegerField(editable=False, unique=True)),
-                ('amount_microcredits', models.BigIntegerField()),
-                ('kind', models.CharField(max_length=32)),
-                ('batch_id', models.BigIntegerField(blank=True, null=True)),
-                ('detail', models.CharField(blank=True, default='', max_length=300)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('credit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credits', to='workunits.account')),
-                ('debit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='debits', to='workunits.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_model_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("opset", models.IntegerField()),
+                (
+                    "operators",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=80), size=None),
+                ),
+                ("inputs", models.JSONField()),
+                ("outputs", models.JSONField()),
+                ("batch_rows", models.IntegerField()),
+                ("flops_per_row", models.BigIntegerField()),
+                ("memory_bytes", models.BigIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "blob",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="workunits.blob"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="models", to="workunits.project"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'transfer',
+                "verbose_name": "model",
+                "db_table": "model",
             },
         ),
         migrations.CreateModel(
-            name='VehiclePresence',
+            name="Dataset",
             fields=[
-                ('vehicle', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='presence', serialize=False, to='workunits.vehicle')),
-                ('counter', models.BigIntegerField(default=0)),
-                ('last_seen_at', models.DateTimeField(null=True)),
-                ('eligible', models.BooleanField(default=False)),
-                ('reasons', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, size=None)),
-                ('agent', models.CharField(default='', max_length=200)),
-                ('comparison_class', models.CharField(default='', max_length=120)),
-                ('memory_bytes', models.BigIntegerField(default=0)),
-                ('opset_max', models.IntegerField(default=0)),
-                ('open_batch_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None)),
-                ('open_unit_numbers', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('cursor_batch_id', models.BigIntegerField(null=True)),
-                ('cursor_unit_number', models.IntegerField(default=-1)),
-                ('misses', models.IntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_dataset_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("format", models.CharField(choices=[("parquet", "Parquet"), ("npz", "Npz")], max_length=16)),
+                ("rows", models.BigIntegerField()),
+                ("columns", models.JSONField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "blob",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="workunits.blob"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="datasets", to="workunits.project"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'vehicle_presence',
+                "db_table": "dataset",
+            },
+        ),
+        migrations.CreateModel(
+            name="Batch",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_batch_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("lane", models.SmallIntegerField(default=-1)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("validating", "validating"),
+                            ("queued", "queued"),
+                            ("in_progress", "in progress"),
+                            ("paused", "paused"),
+                            ("finalizing", "finalizing"),
+                            ("completed", "completed"),
+                            ("failed", "failed"),
+                            ("cancelling", "cancelling"),
+                            ("cancelled", "cancelled"),
+                            ("expired", "expired"),
+                        ],
+                        default="queued",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[("full", "full"), ("partial", "partial"), ("none", "none")],
+                        max_length=8,
+                        null=True,
+                    ),
+                ),
+                ("status_reason", models.CharField(blank=True, default="", max_length=300)),
+                ("quorum", models.SmallIntegerField(default=2)),
+                ("priority", models.SmallIntegerField(default=0)),
+                ("contract", models.JSONField(default=dict)),
+                ("memory_bytes", models.BigIntegerField()),
+                ("opset", models.IntegerField()),
+                ("unit_rows", models.IntegerField(default=0)),
+                ("unit_target_seconds", models.FloatField()),
+                ("price_per_row_microcredits", models.BigIntegerField()),
+                ("rows_total", models.BigIntegerField()),
+                ("units_total", models.IntegerField(default=0)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finalizing_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("result_parquet", models.CharField(blank=True, default="", max_length=64)),
+                ("result_npz", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="batches", to="workunits.dataset"
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="batches", to="workunits.onnxmodel"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="batches", to="workunits.project"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "batches",
+                "db_table": "batch",
+            },
+        ),
+        migrations.CreateModel(
+            name="ApiKey",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "public_id",
+                    workunits.models.identifiers.PublicIdField(
+                        default=workunits.models.identifiers.make_key_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                ("prefix", models.CharField(editable=False, max_length=32, unique=True)),
+                ("secret_sha256", models.BinaryField(max_length=32)),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="api_keys", to="workunits.project"
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "api_key",
             },
         ),
         migrations.AddField(
-            model_name='vehicle',
-            name='owner',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='vehicles', to='workunits.owner'),
+            model_name="account",
+            name="project",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="accounts",
+                to="workunits.project",
+            ),
         ),
         migrations.CreateModel(
-            name='DevicePairing',
+            name="Shard",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('device_code_sha256', models.BinaryField(max_length=32, unique=True)),
-                ('user_code', models.CharField(max_length=9)),
-                ('public_key', models.BinaryField(max_length=32)),
-                ('car_name', models.CharField(max_length=120)),
-                ('agent', models.CharField(max_length=200)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('denied', 'Denied')], default='pending', max_length=16)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('expires_at', models.DateTimeField()),
-                ('last_polled_at', models.DateTimeField(null=True)),
-                ('interval_seconds', models.IntegerField(default=5)),
-                ('vehicle', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to='workunits.vehicle')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.IntegerField()),
+                ("blob_sha256", models.CharField(max_length=64)),
+                ("size_bytes", models.BigIntegerField()),
+                ("row_start", models.BigIntegerField()),
+                ("row_end", models.BigIntegerField()),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="shards", to="workunits.batch"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'device_pairing',
+                "db_table": "shard",
             },
         ),
         migrations.CreateModel(
-            name='BatchProgress',
+            name="Transfer",
             fields=[
-                ('batch', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='progress', serialize=False, to='workunits.batch')),
-                ('units_open', models.IntegerField(default=0)),
-                ('units_validated', models.IntegerField(default=0)),
-                ('units_failed', models.IntegerField(default=0)),
-                ('units_cancelled', models.IntegerField(default=0)),
-                ('rows_validated', models.BigIntegerField(default=0)),
-                ('rows_failed', models.BigIntegerField(default=0)),
-                ('rows_cancelled', models.BigIntegerField(default=0)),
-                ('verdict_number', models.IntegerField(default=0)),
-                ('settled_verdict_number', models.IntegerField(default=0)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("sequence", models.BigIntegerField(editable=False, unique=True)),
+                ("amount_microcredits", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=32)),
+                ("batch_id", models.BigIntegerField(blank=True, null=True)),
+                ("detail", models.CharField(blank=True, default="", max_length=300)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "credit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="credits", to="workunits.account"
+                    ),
+                ),
+                (
+                    "debit",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="debits", to="workunits.account"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'batch_progress',
-                'constraints': [models.CheckConstraint(condition=models.Q(('units_open__gte', 0), ('units_validated__gte', 0)), name='batch_progress_never_negative'), models.CheckConstraint(condition=models.Q(('settled_verdict_number__lte', models.F('verdict_number'))), name='batch_progress_settled_in_order')],
+                "db_table": "transfer",
+            },
+        ),
+        migrations.CreateModel(
+            name="VehiclePresence",
+            fields=[
+                (
+                    "vehicle",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="presence",
+                        serialize=False,
+                        to="workunits.vehicle",
+                    ),
+                ),
+                ("counter", models.BigIntegerField(default=0)),
+                ("last_seen_at", models.DateTimeField(null=True)),
+                ("eligible", models.BooleanField(default=False)),
+                (
+                    "reasons",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), default=list, size=None
+                    ),
+                ),
+                ("agent", models.CharField(default="", max_length=200)),
+                ("comparison_class", models.CharField(default="", max_length=120)),
+                ("memory_bytes", models.BigIntegerField(default=0)),
+                ("opset_max", models.IntegerField(default=0)),
+                (
+                    "open_batch_ids",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), default=list, size=None
+                    ),
+                ),
+                (
+                    "open_unit_numbers",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), default=list, size=None
+                    ),
+                ),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("cursor_batch_id", models.BigIntegerField(null=True)),
+                ("cursor_unit_number", models.IntegerField(default=-1)),
+                ("misses", models.IntegerField(default=0)),
+            ],
+            options={
+                "db_table": "vehicle_presence",
+            },
+        ),
+        migrations.AddField(
+            model_name="vehicle",
+            name="owner",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="vehicles", to="workunits.owner"
+            ),
+        ),
+        migrations.CreateModel(
+            name="DevicePairing",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("device_code_sha256", models.BinaryField(max_length=32, unique=True)),
+                ("user_code", models.CharField(max_length=9)),
+                ("public_key", models.BinaryField(max_length=32)),
+                ("car_name", models.CharField(max_length=120)),
+                ("agent", models.CharField(max_length=200)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("pending", "Pending"), ("approved", "Approved"), ("denied", "Denied")],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("expires_at", models.DateTimeField()),
+                ("last_polled_at", models.DateTimeField(null=True)),
+                ("interval_seconds", models.IntegerField(default=5)),
+                (
+                    "vehicle",
+                    models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to="workunits.vehicle"),
+                ),
+            ],
+            options={
+                "db_table": "device_pairing",
+            },
+        ),
+        migrations.CreateModel(
+            name="BatchProgress",
+            fields=[
+                (
+                    "batch",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="progress",
+                        serialize=False,
+                        to="workunits.batch",
+                    ),
+                ),
+                ("units_open", models.IntegerField(default=0)),
+                ("units_validated", models.IntegerField(default=0)),
+                ("units_failed", models.IntegerField(default=0)),
+                ("units_cancelled", models.IntegerField(default=0)),
+                ("rows_validated", models.BigIntegerField(default=0)),
+                ("rows_failed", models.BigIntegerField(default=0)),
+                ("rows_cancelled", models.BigIntegerField(default=0)),
+                ("verdict_number", models.IntegerField(default=0)),
+                ("settled_verdict_number", models.IntegerField(default=0)),
+            ],
+            options={
+                "db_table": "batch_progress",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("units_open__gte", 0), ("units_validated__gte", 0)),
+                        name="batch_progress_never_negative",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("settled_verdict_number__lte", models.F("verdict_number"))),
+                        name="batch_progress_settled_in_order",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='onnxmodel',
-            constraint=models.CheckConstraint(condition=models.Q(('flops_per_row__gt', 0)), name='model_flops_positive'),
+            model_name="onnxmodel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("flops_per_row__gt", 0)), name="model_flops_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='onnxmodel',
-            constraint=models.CheckConstraint(condition=models.Q(('memory_bytes__gt', 0)), name='model_memory_positive'),
+            model_name="onnxmodel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("memory_bytes__gt", 0)), name="model_memory_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='onnxmodel',
-            constraint=models.CheckConstraint(condition=models.Q(('batch_rows__gt', 0)), name='model_batch_rows_positive'),
+            model_name="onnxmodel",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("batch_rows__gt", 0)), name="model_batch_rows_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='dataset',
-            constraint=models.CheckConstraint(condition=models.Q(('rows__gt', 0)), name='dataset_has_rows'),
+            model_name="dataset",
+            constraint=models.CheckConstraint(condition=models.Q(("rows__gt", 0)), name="dataset_has_rows"),
         ),
         migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(condition=models.Q(('status__in', ['completed', 'failed', 'cancelled', 'expired']), _negated=True), fields=['priority', 'id'], name='batch_running'),
+            model_name="batch",
+            index=models.Index(
+                condition=models.Q(("status__in", ["completed", "failed", "cancelled", "expired"]), _negated=True),
+                fields=["priority", "id"],
+                name="batch_running",
+            ),
         ),
         migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(fields=['project', '-id'], name='batch_by_project'),
+            model_name="batch",
+            index=models.Index(fields=["project", "-id"], name="batch_by_project"),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.CheckConstraint(condition=models.Q(('quorum__gte', 1), ('quorum__lte', 5)), name='batch_quorum_1_to_5'),
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quorum__gte", 1), ("quorum__lte", 5)), name="batch_quorum_1_to_5"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.CheckConstraint(condition=models.Q(('price_per_row_microcredits__gt', 0)), name='batch_price_positive'),
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("price_per_row_microcredits__gt", 0)), name="batch_price_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batch',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('outcome__isnull', False), ('status__in', ['completed', 'failed', 'cancelled', 'expired'])), models.Q(models.Q(('status__in', ['completed', 'failed', 'cancelled', 'expired']), _negated=True), ('ended_at__isnull', True), ('outcome__isnull', True)), _connector='OR'), name='batch_ended_has_time_and_outcome'),
+            model_name="batch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("ended_at__isnull", False),
+                        ("outcome__isnull", False),
+                        ("status__in", ["completed", "failed", "cancelled", "expired"]),
+                    ),
+                    models.Q(
+                        models.Q(("status__in", ["completed", "failed", "cancelled", "expired"]), _negated=True),
+                        ("ended_at__isnull", True),
+                        ("outcome__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="batch_ended_has_time_and_outcome",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('scopes', []), _negated=True), name='api_key_has_a_scope'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("scopes", []), _negated=True), name="api_key_has_a_scope"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='shard',
-            constraint=models.UniqueConstraint(fields=('batch', 'number'), name='shard_numbered_once'),
+            model_name="shard",
+            constraint=models.UniqueConstraint(fields=("batch", "number"), name="shard_numbered_once"),
         ),
         migrations.AddConstraint(
-            model_name='shard',
-            constraint=models.CheckConstraint(condition=models.Q(('row_end__gt', models.F('row_start'))), name='shard_has_rows'),
+            model_name="shard",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("row_end__gt", models.F("row_start"))), name="shard_has_rows"
+            ),
         ),
         migrations.AddIndex(
-            model_name='transfer',
-            index=models.Index(condition=models.Q(('batch_id__isnull', False)), fields=['batch_id'], name='transfer_by_batch'),
+            model_name="transfer",
+            index=models.Index(
+                condition=models.Q(("batch_id__isnull", False)), fields=["batch_id"], name="transfer_by_batch"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_microcredits__gt', 0)), name='transfer_amount_positive'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_microcredits__gt", 0)), name="transfer_amount_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='transfer',
-            constraint=models.CheckConstraint(condition=models.Q(('debit', models.F('credit')), _negated=True), name='transfer_between_two_accounts'),
+            model_name="transfer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("debit", models.F("credit")), _negated=True), name="transfer_between_two_accounts"
+            ),
         ),
         migrations.AddIndex(
-            model_name='vehiclepresence',
-            index=models.Index(condition=models.Q(('lease_expires_at__isnull', False)), fields=['lease_expires_at'], name='vehicle_presence_expiry'),
+            model_name="vehiclepresence",
+            index=models.Index(
+                condition=models.Q(("lease_expires_at__isnull", False)),
+                fields=["lease_expires_at"],
+                name="vehicle_presence_expiry",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='vehicle',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('revoked_at__isnull', False), ('status', 'revoked')), models.Q(('revoked_at__isnull', True), ('status', 'active')), _connector='OR'), name='vehicle_revoked_has_its_time'),
+            model_name="vehicle",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("revoked_at__isnull", False), ("status", "revoked")),
+                    models.Q(("revoked_at__isnull", True), ("status", "active")),
+                    _connector="OR",
+                ),
+                name="vehicle_revoked_has_its_time",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='devicepairing',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'pending')), fields=('user_code',), name='device_pairing_one_pending_per_code'),
+            model_name="devicepairing",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "pending")),
+                fields=("user_code",),
+                name="device_pairing_one_pending_per_code",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='devicepairing',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'approved'), _negated=True), ('vehicle__isnull', False), _connector='OR'), name='device_pairing_approved_has_a_vehicle'),
+            model_name="devicepairing",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "approved"), _negated=True), ("vehicle__isnull", False), _connector="OR"
+                ),
+                name="device_pairing_approved_has_a_vehicle",
+            ),
         ),
     ]

@@ -17,8 +17,6 @@ def make_public_id(prefix: str) -> str:
     return f"{prefix}_{''.join(digits)}"
 
 
-
-
 def make_owner_id() -> str:
     """Return a new public id with the prefix `own`."""
     return make_public_id("own")

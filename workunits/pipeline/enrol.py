@@ -120,9 +120,7 @@ def poll_pairing(*, device_code: str, now: datetime) -> Vehicle:
     Raises:
         AuthorizationPending, SlowDown: ask again. AccessDenied, PairingExpired, PairingUnknown: it is over.
     """
-    pairing = (
-        DevicePairing.objects.select_related("vehicle").filter(device_code_sha256=_digest(device_code)).first()
-    )
+    pairing = DevicePairing.objects.select_related("vehicle").filter(device_code_sha256=_digest(device_code)).first()
     if pairing is None:
         raise PairingUnknown
     if pairing.vehicle is not None:
@@ -189,11 +187,7 @@ def revoke_vehicle(*, vehicle_id: int, owner_id: int, now: datetime) -> bool:
 
 
 def _lock(pairing: DevicePairing) -> DevicePairing:
-    locked = (
-        DevicePairing.objects.select_for_update()
-        .filter(id=pairing.id, state=DevicePairing.State.PENDING)
-        .first()
-    )
+    locked = DevicePairing.objects.select_for_update().filter(id=pairing.id, state=DevicePairing.State.PENDING).first()
     if locked is None:
         raise PairingUnknown("this code has just been answered")
     return locked

@@ -144,10 +144,16 @@ def submit_batch(
     _check_options(quorum=quorum, priority=priority, unit_target_seconds=target_seconds)
     model = OnnxModel.objects.filter(project_id=project_id, public_id=model_public_id).select_related("blob").first()
     if model is None:
-        raise ModelUnknown(f"There is no model {model_public_id!r} in this project.", errors=[{"pointer": "/model", "detail": "no such model"}])
+        raise ModelUnknown(
+            f"There is no model {model_public_id!r} in this project.",
+            errors=[{"pointer": "/model", "detail": "no such model"}],
+        )
     dataset = Dataset.objects.filter(project_id=project_id, public_id=dataset_public_id).first()
     if dataset is None:
-        raise DatasetUnknown(f"There is no dataset {dataset_public_id!r} in this project.", errors=[{"pointer": "/dataset", "detail": "no such dataset"}])
+        raise DatasetUnknown(
+            f"There is no dataset {dataset_public_id!r} in this project.",
+            errors=[{"pointer": "/dataset", "detail": "no such dataset"}],
+        )
     _check_columns(model, dataset)
     with transaction.atomic():
         batch = Batch.objects.create(
@@ -229,7 +235,9 @@ def _check_columns(model: OnnxModel, dataset: Dataset) -> None:
     if misfits:
         where = f"model {model.public_id}, dataset {dataset.public_id}"
         errors = [{"code": "column_mismatch", "where": where, "detail": sentence} for sentence in misfits]
-        raise DatasetMismatch(f"Dataset {dataset.name!r} does not fit model {model.name!r}: {misfits[0]}", errors=errors)
+        raise DatasetMismatch(
+            f"Dataset {dataset.name!r} does not fit model {model.name!r}: {misfits[0]}", errors=errors
+        )
 
 
 def _specs(described: list[dict[str, Any]]) -> list[TensorSpec]:

@@ -15,7 +15,8 @@ from django.db import transaction
 
 from workunits.domain.errors import FleetError
 from workunits.domain.outputs import OutputTooLarge, check_output
-from workunits.domain.states import ReplicaState
+from workunits.domain.replicas import LeaseExpired, ReplicaEnded, ReplicaNotYours
+from workunits.domain.states import REPORTED_REPLICA_STATES, ReplicaState
 from workunits.domain.tensors import OutputMalformed
 from workunits.domain.tokens import ReplicaRef, ReplicaUnknown, make_salt, open_token
 from workunits.store.blobs import get_blob_store, record_blob
@@ -26,38 +27,19 @@ from workunits.store.vehicles import KnownVehicle
 PART_BYTES_MAX = 1024 * 1024
 
 
-class ReplicaNotYours(FleetError):
-    """The replica is leased to another vehicle."""
-
-    code: ClassVar[str] = "replica_not_yours"
-
-
-class LeaseExpired(FleetError):
-    """The lease ended before this; the unit went to another vehicle."""
-
-    code: ClassVar[str] = "lease_expired"
-
-
-class ReplicaEnded(FleetError):
-    """The replica was returned, errored or cancelled already."""
-
-    code: ClassVar[str] = "replica_ended"
-
-
 class UploadNotExpected(FleetError):
     """Nothing was committed for this replica."""
 
     code: ClassVar[str] = "upload_not_expected"
 
 
-_IS_HERE = (ReplicaState.REPORTED, ReplicaState.VALID, ReplicaState.INVALID, ReplicaState.INCONCLUSIVE)
-
-
 def get_upload(*, vehicle: KnownVehicle, token: str) -> tuple[int, int]:
     """Return how many bytes of an output are here, and how many there will be. Raises as `accept_part`."""
     _, replica = _find(vehicle, token)
     length = replica.output_bytes or 0
-    return (length if replica.state in _IS_HERE else get_blob_store().parts_offset(_upload_key(token))), length
+    return (
+        length if replica.state in REPORTED_REPLICA_STATES else get_blob_store().parts_offset(_upload_key(token))
+    ), length
 
 
 def accept_part(*, vehicle: KnownVehicle, token: str, offset: int, data: bytes, now: datetime) -> int:
@@ -71,7 +53,7 @@ def accept_part(*, vehicle: KnownVehicle, token: str, offset: int, data: bytes, 
     """
     ref, replica = _find(vehicle, token)
     length = replica.output_bytes or 0
-    if replica.state in _IS_HERE:
+    if replica.state in REPORTED_REPLICA_STATES:
         return length
     if offset + len(data) > length:
         raise OutputTooLarge(f"{length} bytes were committed, this part would end at {offset + len(data)}")
@@ -96,7 +78,7 @@ def _find(vehicle: KnownVehicle, token: str) -> tuple[ReplicaRef, UploadingRepli
         raise LeaseExpired
     if replica.state == ReplicaState.LEASED:
         raise UploadNotExpected
-    if replica.state not in (ReplicaState.COMMITTED, *_IS_HERE):
+    if replica.state not in (ReplicaState.COMMITTED, *REPORTED_REPLICA_STATES):
         raise ReplicaEnded
     return ref, replica
 

@@ -82,9 +82,7 @@ def validate_batch(*, batch_id: int, now: datetime) -> tuple[int, bool]:
     return decided, finished
 
 
-def _validate_doubts(
-    batch_id: int, quorum: int, doubts: Sequence[UnitReview], now: datetime
-) -> tuple[int, bool]:
+def _validate_doubts(batch_id: int, quorum: int, doubts: Sequence[UnitReview], now: datetime) -> tuple[int, bool]:
     prepared = {
         review.number: (review, _judge(batch_id, quorum, review, read_outputs(batch_id, review.number)))
         for review in doubts

@@ -150,7 +150,9 @@ def _count_problems(inputs: int, outputs: int, request: AdmissionRequest) -> Ite
     if not 1 <= inputs <= limits.inputs_max:
         yield Problem(code="inputs_count", where="", detail=f"{inputs} inputs; 1 to {limits.inputs_max} are allowed.")
     if not 1 <= outputs <= limits.outputs_max:
-        yield Problem(code="outputs_count", where="", detail=f"{outputs} outputs; 1 to {limits.outputs_max} are allowed.")
+        yield Problem(
+            code="outputs_count", where="", detail=f"{outputs} outputs; 1 to {limits.outputs_max} are allowed."
+        )
 
 
 def _opset(model: ModelProto) -> int:

@@ -107,12 +107,16 @@ def _check_tensors(graph: GraphProto, file_bytes: int) -> Iterator[Problem]:
     for where, tensor in _tensors(graph):
         if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
             yield Problem(
-                code="external_data", where=where, detail=f"{where} keeps its data outside the file, which is not allowed."
+                code="external_data",
+                where=where,
+                detail=f"{where} keeps its data outside the file, which is not allowed.",
             )
         # Four-bit types pack two elements into a byte; nothing packs more than eight.
         elif sizes.element_count(tensor.dims) > 8 * file_bytes or min(tensor.dims, default=0) < 0:
             yield Problem(
-                code="tensor_too_large", where=where, detail=f"{where} claims {list(tensor.dims)}: more than the file holds."
+                code="tensor_too_large",
+                where=where,
+                detail=f"{where} claims {list(tensor.dims)}: more than the file holds.",
             )
     if graph.sparse_initializer:
         yield Problem(code="sparse_tensor", where=f"graph {graph.name}", detail="Sparse tensors are not allowed.")

@@ -183,10 +183,6 @@ class BlobStore:
         return blob
 
     def read_parts(self, upload_key: str) -> bytes:
-        """Return what is stored of a partial upload."""
-        return b"".join(self._read_parts(name for _, name in self._parts(upload_key)))
-
-    def read_parts(self, upload_key: str) -> bytes:
         """Return what is stored of an upload, for uploads that are small enough to be looked at in memory."""
         return b"".join(self._stream_parts(upload_key))
 

@@ -123,7 +123,8 @@ def _to_tensor(array: pa.Array, name: str, row_start: int) -> Tensor:
 def _element_type(type_: Any) -> Any:
     """Return the type at the bottom of nested lists; tensors whose axes are permuted have none that we take."""
     if isinstance(type_, pa.FixedShapeTensorType):
-        return None if type_.permutation else type_.value_type
+        is_permuted = list(type_.permutation or ()) != sorted(type_.permutation or ())
+        return None if is_permuted else type_.value_type
     while pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_):
         type_ = type_.value_type
     return type_

@@ -175,9 +175,7 @@ def lease_replicas(
     ]
 
 
-def resend_leases(
-    vehicle: KnownVehicle, lost: Sequence[UnitKey]
-) -> list[tuple[LeasedReplica, datetime]]:
+def resend_leases(vehicle: KnownVehicle, lost: Sequence[UnitKey]) -> list[tuple[LeasedReplica, datetime]]:
     """Return the leases among `lost` that still stand, each with its deadline, to be sent again."""
     rows = fetch_all(
         "resend_leases",

@@ -30,9 +30,7 @@ def list_undrained_batch_ids() -> list[int]:
 
 def cancel_open_units(batch_id: int, *, reason: str, now: datetime, units_max: int) -> int:
     """End up to `units_max` open units of the batch; return how many are still open. Holds the verdict lock."""
-    row = fetch_one(
-        "cancel_open_units", {"batch_id": batch_id, "reason": reason, "now": now, "units_max": units_max}
-    )
+    row = fetch_one("cancel_open_units", {"batch_id": batch_id, "reason": reason, "now": now, "units_max": units_max})
     return 0 if row is None else int(row[0])
 
 

@@ -38,7 +38,9 @@ class Verdicts:
     """The verdicts of one drain, as columns. Nothing in it refers to another batch."""
 
     replicas: list[tuple[int, int, str]] = field(default_factory=list)  # unit, owner, state
-    decided: list[tuple[int, str, int | None, str]] = field(default_factory=list)  # unit, state, canonical owner, reason
+    decided: list[tuple[int, str, int | None, str]] = field(
+        default_factory=list
+    )  # unit, state, canonical owner, reason
     wanting: list[tuple[int, int]] = field(default_factory=list)  # unit, replicas needed
     reviewed: list[tuple[int, int]] = field(default_factory=list)  # unit, last review id looked at
 
@@ -113,6 +115,4 @@ def read_outputs(batch_id: int, unit_number: int) -> dict[int, bytes]:
     """Return the outputs of a unit by owner, from the rows or the blob store. Call it outside a transaction."""
     rows = fetch_all("read_outputs", {"batch_id": batch_id, "unit_number": unit_number})
     store = get_blob_store()
-    return {
-        owner_id: bytes(output) if output is not None else store.read(blob) for owner_id, output, blob in rows
-    }
+    return {owner_id: bytes(output) if output is not None else store.read(blob) for owner_id, output, blob in rows}

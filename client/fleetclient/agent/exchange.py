@@ -103,7 +103,7 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
 def log_changes(changes: Changes, log: Log) -> None:
     """Write one line for each thing that happened."""
     for unit in changes.leased:
-        log.info("leased", token=unit.token, rows=unit.lease.rows, seconds=unit.lease.deadline_seconds)
+        log.info("leased", token=unit.token, rows=unit.lease.rows, deadline_seconds=unit.lease.deadline_seconds)
     for token in changes.stored:
         log.info("stored", token=token)
     for token, code in changes.refused.items():

@@ -10,13 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from fleetcompute.api.errors import Malformed
-from workunits.pipeline.dispatch import (
-    Lease,
-    OfferedCommitment,
-    OfferedReturn,
-    SyncAnswer,
-    SyncRequest,
-)
+from workunits.pipeline.dispatch import Lease, SyncAnswer
+from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
 from workunits.store.leases import Heartbeat
 
 PROTOCOL = 1
@@ -25,10 +20,30 @@ TEXT_CHARS_MAX = 120
 SKETCH_BYTES = 256
 
 RETURN_REASONS = frozenset(
-    ["driving", "unplugged", "soc_low", "user_present", "too_hot", "paused_user", "shutting_down", "not_wanted", "data_cap", "updating", "signal_stale"]
+    [
+        "driving",
+        "unplugged",
+        "soc_low",
+        "user_present",
+        "too_hot",
+        "paused_user",
+        "shutting_down",
+        "not_wanted",
+        "data_cap",
+        "updating",
+        "signal_stale",
+    ]
 )
 ERROR_REASONS = frozenset(
-    ["model_load_failed", "run_failed", "out_of_memory", "timed_out", "input_digest_mismatch", "disk_full", "output_too_large"]
+    [
+        "model_load_failed",
+        "run_failed",
+        "out_of_memory",
+        "timed_out",
+        "input_digest_mismatch",
+        "disk_full",
+        "output_too_large",
+    ]
 )
 
 

@@ -89,9 +89,7 @@ def output(request: HttpRequest, token: str) -> HttpResponseBase:
         raise Malformed("a PATCH needs Upload-Offset and Content-Type application/offset+octet-stream")
     if not _has_checksum(request.headers.get("Upload-Checksum"), caller.body):
         return problem_response(ChecksumMismatch(), status=460)
-    offset = accept_part(
-        vehicle=caller.vehicle, token=token, offset=int(stated), data=caller.body, now=timezone.now()
-    )
+    offset = accept_part(vehicle=caller.vehicle, token=token, offset=int(stated), data=caller.body, now=timezone.now())
     nudge_validation()
     return HttpResponse(status=204, headers={**headers, "Upload-Offset": str(offset)})
 

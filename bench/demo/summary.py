@@ -1,0 +1,96 @@
+"""What is printed at the end: results that a person understands, figures, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from bench.demo.books import Books
+from bench.demo.cast import CARS, OWNERS
+from bench.demo.checks import Check
+from bench.demo.data import DigitLabels
+from bench.demo.outputs import Array
+
+ASKED: Final = ("San Francisco International", "Yellowstone", "Honolulu International")
+NEIGHBOURS: Final = 3
+STATES: Final = ("VALID", "INVALID", "INCONCLUSIVE", "RETURNED", "EXPIRED", "CANCELLED", "ERRORED")
+
+
+def list_neighbours(texts: Sequence[str], embeddings: Array) -> list[str]:
+    """Return a line for each of three texts: the texts whose embeddings are nearest, with their cosine."""
+    lines = []
+    for index in _find_asked(texts):
+        similarity = embeddings @ embeddings[index]
+        order = [other for other in np.argsort(-similarity) if texts[other] != texts[index]][:NEIGHBOURS]
+        nearest = "; ".join(f"{texts[other]} ({similarity[other]:.2f})" for other in order)
+        lines.append(f"{texts[index]}\n      is nearest to {nearest}")
+    return lines
+
+
+def _find_asked(texts: Sequence[str]) -> list[int]:
+    """Return three rows to ask about: the well-known ones where they are there, else the first ones."""
+    known = [next((index for index, text in enumerate(texts) if text.startswith(name)), None) for name in ASKED]
+    return [place if index is None else index for place, index in enumerate(known)]
+
+
+def describe_accuracy(found: Array, truth: DigitLabels) -> str:
+    """Return how many digits were read rightly, overall and in the half that the model had not seen."""
+    is_right = found == truth.labels
+    unseen = is_right[truth.is_unseen]
+    return (
+        f"{is_right.sum()} of {len(is_right)} digits read correctly ({is_right.mean():.1%}); "
+        f"{unseen.mean():.1%} of the {len(unseen)} that the model was not trained on"
+    )
+
+
+def tabulate(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of a table: the first column left, the others right."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
+
+
+def tabulate_batches(batches: Sequence[tuple[str, int, float, str]], books: Books) -> list[str]:
+    """Return rows, seconds, rows/s and replicas by outcome of each batch, given `(title, rows, seconds, batch id)`."""
+    header = ["batch", "rows", "seconds", "rows/s", *(state.lower() for state in STATES)]
+    lines = []
+    for title, rows, seconds, batch_id in batches:
+        states: Mapping[str, int] = books.replicas.get(batch_id, {})
+        figures = [str(rows), f"{seconds:.1f}", f"{rows / max(seconds, 1e-9):.0f}"]
+        lines.append([title, *figures, *(str(states.get(state, 0)) for state in STATES)])
+    return tabulate(header, lines)
+
+
+def tabulate_cars(books: Books) -> list[str]:
+    """Return what became of each car's replicas."""
+    rows = []
+    for car in CARS:
+        states = books.replicas_by_car.get((car.owner, car.name), {})
+        counts = [str(states.get(state, 0)) for state in STATES]
+        rows.append([f"{car.owner}'s {car.name}", f"{car.speed:.1f}", *counts, car.remark])
+    lines = tabulate(["car", "speed", *(state.lower() for state in STATES), "remark"], rows)
+    return [line.rstrip() for line in lines]
+
+
+def tabulate_owners(books: Books) -> list[str]:
+    """Return what each owner has earned, by the ledger."""
+    paid = books.paid()
+    rows = [[owner, str(books.items[owner]), f"{paid[owner] / 1e6:.6f}"] for owner in OWNERS]
+    return tabulate(["owner", "replicas paid", "credits"], rows)
+
+
+def describe_checks(checks: Sequence[Check]) -> list[str]:
+    """Return two lines for each check."""
+    return [
+        line
+        for number, check in enumerate(checks, start=1)
+        for line in (f"  {'PASS' if check.has_passed else 'FAIL'}  {number}. {check.title}", f"        {check.numbers}")
+    ]

@@ -1,0 +1,45 @@
+"""Cars: vehicles, their presence, pairings."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from fleetcompute.console.bases import ReadOnlyAdmin, hexadecimal
+from workunits.models import DevicePairing, Vehicle, VehiclePresence
+
+
+@admin.register(Vehicle)
+class VehicleAdmin(ReadOnlyAdmin):
+    """Paired cars."""
+
+    list_display = ("name", "public_id", "owner", "status", "paired_at", "revoked_at")
+    list_filter = ("status",)
+    search_fields = ("=public_id", "name", "=owner__public_id")
+    ordering = ("-id",)
+    list_select_related = ("owner",)
+    fields = ("public_id", "owner", "name", "key", "status", "paired_at", "revoked_at")
+    readonly_fields = ("key",)
+    key = hexadecimal("public_key", "Ed25519 public key")
+
+
+@admin.register(VehiclePresence)
+class VehiclePresenceAdmin(ReadOnlyAdmin):
+    """Where each car stands: last seen, eligibility, leases."""
+
+    list_display = ("vehicle", "last_seen_at", "eligible", "reasons", "agent", "comparison_class", "lease_expires_at", "misses")
+    list_filter = ("eligible",)
+    search_fields = ("=vehicle__public_id", "vehicle__name")
+    ordering = ("-vehicle_id",)
+    list_select_related = ("vehicle",)
+
+
+@admin.register(DevicePairing)
+class DevicePairingAdmin(ReadOnlyAdmin):
+    """Runs of the device grant. Its secret is kept only as a digest, and that is not shown."""
+
+    list_display = ("user_code", "car_name", "agent", "state", "created_at", "expires_at", "vehicle")
+    list_filter = ("state",)
+    search_fields = ("=user_code", "car_name")
+    exclude = ("device_code_sha256", "public_key")
+    ordering = ("-id",)
+    list_select_related = ("vehicle",)

@@ -1,0 +1,303 @@
+"""The runner process with real onnxruntime: what it computes, what it may use, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save, save_file
+
+from fleetclient.runner.jobs import (
+    Job,
+    RunnerEvent,
+    RunnerExited,
+    RunnerFailed,
+    RunnerReady,
+    RunnerSettings,
+    UnitDone,
+    UnitFailed,
+    UnitProgress,
+    UnitStarted,
+)
+from fleetclient.runner.process import Runner
+from tests.client.support import (
+    WEIGHTS,
+    contract_of,
+    endless_model,
+    hungry_model,
+    input_rows,
+    is_running,
+    linear_model,
+    process_state,
+    wait_until,
+)
+
+SALT = "000102030405060708090a0b0c0d0e0f"
+
+
+class Bench:
+    """A runner under test and everything it said."""
+
+    def __init__(self, folder: Path, model: bytes, settings: dict[str, object], limits: dict[str, int]) -> None:
+        self.folder = folder
+        model_path = folder / "model"
+        model_path.write_bytes(model)
+        contract = contract_of(model, **limits)
+        self.runner = Runner(
+            RunnerSettings(
+                model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings
+            ),  # type: ignore[arg-type]
+            folder=folder,
+        )
+        self.events: list[RunnerEvent] = []
+
+    def submit(self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None) -> None:
+        document = save({"x": input_rows(rows, seed)})
+        (self.folder / f"{token}.in").write_bytes(document)
+        self.runner.submit(
+            Job(
+                token=token,
+                rows=lease_rows or rows,
+                salt=SALT,
+                input_digest=hashlib.sha256(document).hexdigest(),
+                input_path=self.folder / f"{token}.in",
+                output_path=self.folder / f"{token}.out",
+            )
+        )
+
+    def heard(self, kind: type[RunnerEvent]) -> list[RunnerEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def hear(self, *kinds: type[RunnerEvent]) -> RunnerEvent:
+        """Wait for the next event of one of the kinds."""
+        known = len([event for event in self.events if isinstance(event, kinds)])
+        wait_until(
+            lambda: len([event for event in self.events if isinstance(event, kinds)]) > known,
+            also=lambda: self.events.extend(self.runner.poll()),
+        )
+        return [event for event in self.events if isinstance(event, kinds)][known]
+
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Make]:
+    made: list[Bench] = []
+
+    def make(model: bytes | None = None, *, limits: dict[str, int] | None = None, **settings: object) -> Bench:
+        made.append(Bench(tmp_path, model or linear_model(), settings, limits or {}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.runner.kill()
+
+
+def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outputs(bench: Make) -> None:
+    work = bench(limits={"batch_rows": 4})
+    work.submit(rows=10)
+    done = work.hear(UnitDone)
+    assert isinstance(done, UnitDone)
+    document = (work.folder / "unit.out").read_bytes()
+    tensors = load(document)
+    expected = input_rows(10) @ WEIGHTS
+    assert tensors.keys() == {"logits", "label"}
+    np.testing.assert_allclose(tensors["logits"], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(tensors["label"], expected.argmax(axis=1))
+    assert done.output_bytes == len(document)
+    assert done.digest == hashlib.sha256(bytes.fromhex(SALT) + document).hexdigest()
+    rows_done = [event.rows_done for event in work.events if isinstance(event, UnitProgress)]
+    assert rows_done == [4, 8, 10]
+    assert b"__metadata__" not in document
+
+
+def test_it_keeps_its_model_for_the_next_units(bench: Make) -> None:
+    work = bench()
+    for index in range(3):
+        work.submit(f"unit{index}", seed=index)
+        assert work.hear(UnitDone).token == f"unit{index}"  # type: ignore[union-attr]
+    assert len(work.heard(RunnerReady)) == 1
+    assert [event.token for event in work.events if isinstance(event, UnitStarted)] == ["unit0", "unit1", "unit2"]
+
+
+def test_it_has_no_network_and_dies_with_the_agent(bench: Make) -> None:
+    work = bench()
+    ready = work.hear(RunnerReady)
+    assert isinstance(ready, RunnerReady)
+    assert ready.confinement.keys() == {
+        "network_denied",
+        "no_new_privileges",
+        "dies_with_agent",
+        "idle_priority",
+    }
+    pid = work.runner.pid
+    if ready.confinement["network_denied"]:
+        interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+        assert [line.split(":")[0].strip() for line in interfaces] in (["lo"], [])
+        assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    assert ready.confinement["dies_with_agent"]
+    assert ready.confinement["no_new_privileges"]
+
+
+def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Make) -> None:
+    work = bench()
+    work.hear(RunnerReady)
+    pid = work.runner.pid
+    assert os.getpgid(pid) == pid
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    limits = {line[:25].strip(): line[26:].split()[:2] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+    assert limits["Max core file size"] == ["0", "0"]
+    assert limits["Max open files"] == ["64", "64"]
+    assert limits["Max file size"] == ["10065536", "10065536"]
+    assert limits["Max address space"][0] == limits["Max address space"][1] != "unlimited"
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"HOME=" not in environment
+
+
+def test_a_stopped_runner_burns_nothing_and_goes_on_to_the_same_output(bench: Make) -> None:
+    work = bench(speed=0.001)
+    work.submit(rows=100)
+    work.hear(UnitProgress)
+    work.runner.stop()
+    wait_until(lambda: process_state(work.runner.pid) == "T")
+    work.runner.resume()
+    assert isinstance(work.hear(UnitDone), UnitDone)
+    stopped = (work.folder / "unit.out").read_bytes()
+    work.submit("again", rows=100)
+    work.hear(UnitDone)
+    assert (work.folder / "again.out").read_bytes() == stopped
+
+
+def test_a_stopped_runner_can_be_killed_and_leaves_no_output(bench: Make) -> None:
+    work = bench(speed=0.001)
+    work.submit(rows=1000)
+    work.hear(UnitProgress)
+    pid = work.runner.pid
+    work.runner.stop()
+    work.runner.kill()
+    assert not is_running(pid)
+    assert not (work.folder / "unit.out").exists()
+    assert work.runner.poll() == []
+
+
+def test_a_crash_is_heard_once_with_its_signal(bench: Make) -> None:
+    work = bench(speed=0.001)
+    work.submit(rows=1000)
+    work.hear(UnitProgress)
+    os.kill(work.runner.pid, signal.SIGABRT)
+    exited = work.hear(RunnerExited)
+    assert isinstance(exited, RunnerExited)
+    assert exited.returncode == -signal.SIGABRT
+    assert work.runner.poll() == []
+
+
+def test_a_file_that_is_no_model_is_a_load_failure(bench: Make) -> None:
+    work = bench(b"this is no model")
+    failed = work.hear(RunnerFailed)
+    assert isinstance(failed, RunnerFailed)
+    assert failed.reason == "model_load_failed"
+    assert work.hear(RunnerExited).returncode == 0  # type: ignore[union-attr]
+
+
+def test_a_model_that_asks_for_too_much_memory_is_refused_it(bench: Make) -> None:
+    work = bench(hungry_model(3_000_000_000))
+    work.submit()
+    failed = work.hear(UnitFailed, RunnerExited)
+    assert isinstance(failed, UnitFailed)
+    assert failed.reason == "out_of_memory"
+    work.submit("after")
+    assert work.hear(UnitFailed, RunnerExited).token == "after"  # type: ignore[union-attr]
+
+
+def test_an_endless_model_is_ended_by_its_processor_time(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = bench(endless_model())
+    work.submit()
+    work.hear(UnitStarted)
+    # The kernel's limit, which holds when the agent does not look; shortened here from outside.
+    import resource
+
+    resource.prlimit(work.runner.pid, resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))
+    assert work.hear(RunnerExited).returncode == -signal.SIGXCPU  # type: ignore[union-attr]
+
+
+def test_an_output_over_the_contracts_limit_is_not_written(bench: Make) -> None:
+    work = bench(limits={"output_bytes_max": 500})
+    work.submit(rows=100)
+    failed = work.hear(UnitFailed)
+    assert isinstance(failed, UnitFailed)
+    assert failed.reason == "output_too_large"
+    assert not (work.folder / "unit.out").exists()
+    work.submit("small", rows=2)
+    assert work.hear(UnitDone).token == "small"  # type: ignore[union-attr]
+
+
+def test_an_input_that_does_not_fit_the_contract_is_a_failure_of_the_run(bench: Make) -> None:
+    work = bench()
+    work.submit(rows=9, lease_rows=10)
+    failed = work.hear(UnitFailed)
+    assert isinstance(failed, UnitFailed)
+    assert failed.reason == "run_failed"
+    assert "x is float32 [9, 16]" in failed.detail
+    save_file({"y": input_rows(10)}, work.folder / "other.in")
+    work.runner.submit(
+        Job(
+            token="other",
+            rows=10,
+            salt=SALT,
+            input_digest="",
+            input_path=work.folder / "other.in",
+            output_path=work.folder / "other.out",
+        )
+    )
+    assert work.hear(UnitFailed).reason == "run_failed"  # type: ignore[union-attr]
+
+
+def test_a_runner_that_says_nonsense_is_ended(bench: Make, tmp_path: Path) -> None:
+    work = bench()
+    work.hear(RunnerReady)
+    reader = work.runner._reader
+    reader.feed(b"\xff\xff")  # as if it had begun a message of four gigabytes
+    work.submit()
+    assert isinstance(work.hear(RunnerExited), RunnerExited)
+    assert not is_running(work.runner.pid)
+
+
+def outputs_with(bench: Make, **settings: object) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    work = bench(**settings)
+    work.submit(rows=32)
+    done = work.hear(UnitDone)
+    assert isinstance(done, UnitDone)
+    document = (work.folder / "unit.out").read_bytes()
+    assert done.digest == hashlib.sha256(bytes.fromhex(SALT) + document).hexdigest()
+    return load(document)
+
+
+def test_a_cheating_car_changes_every_number_and_commits_to_what_it_changed(bench: Make) -> None:
+    honest = outputs_with(bench)
+    wrong = outputs_with(bench, fault="wrong", fault_seed=1)
+    assert wrong["logits"].shape == honest["logits"].shape
+    assert wrong["logits"].dtype == honest["logits"].dtype
+    assert np.isfinite(wrong["logits"]).all()
+    relative = np.linalg.norm(wrong["logits"] - honest["logits"], axis=1) / np.linalg.norm(honest["logits"], axis=1)
+    assert relative.min() > 0.05
+    assert (wrong["label"] != honest["label"]).mean() > 0.5
+
+
+def test_cheats_with_one_seed_agree_and_with_two_do_not(bench: Make) -> None:
+    first = outputs_with(bench, fault="wrong", fault_seed=1)
+    same = outputs_with(bench, fault="wrong", fault_seed=1)
+    other = outputs_with(bench, fault="wrong", fault_seed=2)
+    np.testing.assert_array_equal(first["logits"], same["logits"])
+    assert not np.array_equal(first["logits"], other["logits"])
+
+
+def test_a_cheat_that_never_cheats_is_honest(bench: Make) -> None:
+    honest = outputs_with(bench)
+    rare = outputs_with(bench, fault="wrong", fault_seed=1, fault_rate=0.0)
+    np.testing.assert_array_equal(honest["logits"], rare["logits"])
