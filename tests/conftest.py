@@ -104,4 +104,4 @@ def _empty_tables(_: object) -> None:
 def _tables_emptied_our_way() -> None:
     from django.test import TransactionTestCase
 
-    TransactionTestCase._fixture_teardown = _empty_tables
+    TransactionTestCase._fixture_teardown = _empty_tables  # type: ignore[attr-defined]

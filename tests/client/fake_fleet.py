@@ -80,6 +80,7 @@ class FakeFleet:
         self.cancel_tokens: list[str] = []
         self.extra_leases: list[dict[str, Any]] = []
         self.drop_answers = 0
+        self.drop_next_answer_to_a_commitment = False
         self._pairings: dict[str, str] = {}
         self._server: ThreadingHTTPServer | None = None
 
@@ -246,6 +247,9 @@ class FakeFleet:
         document = json.loads(frame[8 : 8 + length])
         attachments = frame[8 + length :]
         self.syncs.append(document)
+        if document["commitments"] and self.drop_next_answer_to_a_commitment:
+            self.drop_next_answer_to_a_commitment = False
+            self.drop_answers = 1
         outcomes = [self._commit(item, attachments) for item in document["commitments"]]
         outcomes += [self._take_back(item) for item in document["returned"]]
         answer = json.dumps(self._answer(document, outcomes)).encode()

@@ -117,7 +117,7 @@ def test_a_departure_kills_the_runner_and_hands_everything_back_before_the_pace_
 
 
 def test_a_car_that_comes_back_works_again(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=400)
+    add_units(fleet, 3, rows=160)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     worker.vehicle.leave()
@@ -128,7 +128,7 @@ def test_a_car_that_comes_back_works_again(fleet: FakeFleet, car: MakeCar) -> No
 
 
 def test_a_short_absence_freezes_the_runner_and_keeps_the_work(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=400)
+    add_units(fleet, 2, rows=160)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid, tokens = runner_pid(worker), [unit.token for unit in fleet.units]
@@ -183,7 +183,7 @@ def test_a_finished_result_is_offered_even_when_the_car_has_left(fleet: FakeFlee
 
 
 def test_a_crash_of_the_runner_blames_the_unit_that_ran_and_no_other(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=800)
+    add_units(fleet, 3, rows=160)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     guilty = worker.parts.workshop.given_tokens[0]
@@ -218,7 +218,7 @@ def test_a_unit_that_cannot_be_run_is_handed_back_with_its_reason(
 
 
 def test_the_time_limit_stands_still_while_the_runner_is_frozen(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 1, rows=400, seconds=30)
+    add_units(fleet, 1, rows=160, seconds=30)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     now = boot_seconds()
@@ -264,9 +264,9 @@ def test_a_lease_whose_answer_was_lost_is_taken_up_when_it_is_sent_again(fleet: 
 
 def test_a_lost_answer_to_a_commitment_is_no_harm(fleet: FakeFleet, car: MakeCar) -> None:
     add_units(fleet, 1)
+    fleet.drop_next_answer_to_a_commitment = True
     worker = car()
-    worker.step_until(lambda: worker.agent.completed_count == 1)
-    fleet.drop_answers = 1
+    worker.step_until(lambda: fleet.count("stored") == 1)
     worker.step_until(lambda: not worker.parts.journal.list_units())
     offers = [sync for sync in fleet.syncs if sync["commitments"]]
     assert len(offers) == 2
@@ -277,11 +277,10 @@ def test_a_lost_answer_to_a_commitment_is_no_harm(fleet: FakeFleet, car: MakeCar
 def test_a_result_is_kept_until_the_server_says_stored(fleet: FakeFleet, car: MakeCar) -> None:
     add_units(fleet, 1)
     worker = car()
-    worker.step_until(lambda: worker.agent.completed_count == 1)
+    worker.step()
     token = fleet.units[0].token
     fleet.outcome_overrides[token] = "try_again_tomorrow"
-    before = len(fleet.syncs)
-    worker.step_until(lambda: len(fleet.syncs) >= before + 3)
+    worker.step_until(lambda: sum(bool(sync["commitments"]) for sync in fleet.syncs) >= 3)
     (unit,) = worker.parts.journal.list_units()
     assert unit.state is UnitState.FINISHED
     assert worker.parts.spool.output_path(token).exists()
@@ -296,9 +295,10 @@ def test_a_result_is_kept_until_the_server_says_stored(fleet: FakeFleet, car: Ma
 def test_a_result_the_server_will_never_take_is_dropped(fleet: FakeFleet, car: MakeCar, code: str) -> None:
     add_units(fleet, 1)
     worker = car()
-    worker.step_until(lambda: worker.agent.completed_count == 1)
+    worker.step()
     fleet.outcome_overrides[fleet.units[0].token] = code
-    worker.step_until(lambda: not worker.parts.journal.list_units())
+    worker.step_until(lambda: bool(worker.events("refused")))
+    assert worker.parts.journal.list_units() == []
     assert worker.events("refused")[0]["code"] == code
     assert not list((worker.parts.config.state_dir / "outputs").iterdir())
 
@@ -317,7 +317,7 @@ def test_a_cancelled_unit_is_dropped_and_the_runner_stopped(fleet: FakeFleet, ca
 
 
 def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=400)
+    add_units(fleet, 2, rows=160)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     first, second = worker.parts.workshop.given_tokens
@@ -331,6 +331,7 @@ def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFle
 
 
 def test_a_unit_past_its_deadline_is_given_up_without_being_run(fleet: FakeFleet, car: MakeCar) -> None:
+    fleet.deadline_seconds = 30.0
     add_units(fleet, 1, rows=4000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
@@ -435,7 +436,7 @@ def test_a_body_that_was_too_large_is_followed_by_smaller_ones(fleet: FakeFleet,
     worker.agent._commitments_max = 4
     fleet.refuse_next.append(("sync", Refused(413, "body_too_large")))
     worker.step(began + 1001.0)
-    worker.step(began + 1003.0)
+    worker.step(began + 1001.0)
     worker.step(began + 1003.0)
     assert len(fleet.syncs[-1]["commitments"]) == 2
     assert len(fleet.syncs[-1]["held"]) == 2
@@ -454,7 +455,7 @@ def test_shutting_down_hands_back_what_is_held_and_says_so(fleet: FakeFleet, car
 
 
 def test_shutting_down_can_keep_the_work_for_the_next_start(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=400)
+    add_units(fleet, 3, rows=160)
     first = car(on_stop="keep", **SLOW)
     first.step_until(lambda: first.parts.workshop.rows_done > 0)
     tokens = [unit.token for unit in fleet.units]

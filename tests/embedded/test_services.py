@@ -114,10 +114,10 @@ def test_data_and_queue_are_kept_over_a_restart(home: Path) -> None:
 
 
 def test_committed_rows_survive_kill_9_of_the_server(home: Path) -> None:
-    with Services(home, with_valkey=False) as services:
+    with postgres_only(home) as services:
         query(services, "CREATE TABLE kept AS SELECT 42 AS answer")
         os.kill(services.pids()["PostgreSQL"], signal.SIGKILL)
-    with Services(home, with_valkey=False) as services:
+    with postgres_only(home) as services:
         assert query(services, "SELECT answer FROM kept") == "42"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,9 +67,23 @@ def caller(make_caller: Callable[..., Caller]) -> Caller:
     return make_caller()
 
 
+@functools.cache
+def _admit_once(data: bytes, request: str) -> Any:
+    from workunits.sandbox.admit import admit
+    from workunits.sandbox.report import AdmissionRequest
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return admit(Path(file.name), AdmissionRequest.from_json(request))
+
+
 @pytest.fixture
-def ordered(caller: Caller) -> dict[str, str]:
-    """A model and a dataset of ten rows that fit each other, ready for a batch."""
+def ordered(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A model and a dataset of ten rows that fit each other, ready for a batch. The model is examined once a session."""
+    from workunits.pipeline import intake
+
+    monkeypatch.setattr(intake, "admit", lambda path, request: _admit_once(path.read_bytes(), request.to_json()))
     from tests.research.onnx_files import linear_bytes, npz_bytes
 
     model = caller.upload("/models", linear_bytes(), {"name": "linear"})
