@@ -1,4 +1,4 @@
-"""Celery: thin. Each task takes ids, makes one pipeline call and nudges the next stage; it shows which stage follows which.
+"""Celery: thin. Each task takes ids, makes one pipeline call and nudges the next stage, so it shows the order.
 
     split -> (cars, through dispatch) -> validate -> settle
                                          validate -> assemble

@@ -21,7 +21,7 @@ SERVER_ENV: Final = {
 UNITS_WANTED: Final = 50
 UNIT_ROWS_MIN: Final = 16
 UNIT_ROWS_MAX: Final = 64
-BLOCK_ROWS: Final = 16
+BLOCK_ROWS: Final = 8
 QUORUM: Final = 2
 
 SPOILABLE: Final = ("output", "rows", "cheater", "ledger")

@@ -34,7 +34,12 @@ class BodyTooLarge(FleetError):
 
 
 def problem_document(
-    code: str, *, detail: str, status: int | None = None, retryable: bool = False, extra: Mapping[str, Any] | None = None
+    code: str,
+    *,
+    detail: str,
+    status: int | None = None,
+    retryable: bool = False,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the members of a problem document, with status and title from the table of codes."""
     known = problem_of(code)
@@ -85,13 +90,11 @@ _FRAMEWORK_CODES: dict[type[Exception], str] = {
 }
 
 
-def problem_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def problem_handler(error: Exception, _context: Mapping[str, Any]) -> Response | None:
     """Turn what a DRF view raised into a problem document; None leaves a surprise to Django's own handling."""
     headers: dict[str, str] = {}
     if isinstance(error, FleetError):
-        document = problem_document(
-            error.code, detail=error.detail, retryable=error.retryable, extra=error.context
-        )
+        document = problem_document(error.code, detail=error.detail, retryable=error.retryable, extra=error.context)
     else:
         code = next((code for kind, code in _FRAMEWORK_CODES.items() if isinstance(error, kind)), None)
         if code is None:

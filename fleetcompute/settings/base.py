@@ -144,6 +144,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 # Without a broker, messages stay in the process that sends them: commands work, and the sweep finds what they left.
 CELERY_BROKER_URL = env.broker_url() or "memory://"
+# True only in tests, where a task runs inside the call that sends it.
+CELERY_TASK_ALWAYS_EAGER = False
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -26,7 +26,7 @@ def python_files(*folders: Path) -> list[Path]:
 
 
 def calls(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield (object, attribute, line) for each call of the form `object.attribute(...)` or `a.object.attribute(...)`."""
+    """Yield (object, attribute, line) for each call of the form `object.attribute(...)`, also deeper in a chain."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
@@ -107,11 +107,10 @@ def test_the_migrations_are_complete():
 
 
 def test_every_error_code_has_its_row_in_the_table_of_problems():
-    from fleetcompute.api.problems import PROBLEMS
-    from workunits.domain.errors import FleetError
-
     import fleetcompute.urls  # noqa: F401 - imports every module that an address leads to
     import workunits.tasks  # noqa: F401
+    from fleetcompute.api.problems import PROBLEMS
+    from workunits.domain.errors import FleetError
 
     def subclasses(base: type[FleetError]) -> set[type[FleetError]]:
         return {base}.union(*(subclasses(child) for child in base.__subclasses__()))

@@ -66,10 +66,10 @@ def decide(batch: Batch, number: int, *, state: str = "VALIDATED", is_blob: bool
             document = safetensors.numpy.save(expected(np.arange(unit.row_start, unit.row_start + unit.rows)))
             blob = get_blob_store().put_bytes(document).sha256 if is_blob else None
             cursor.execute(
-                "INSERT INTO replica (batch_id, unit_number, owner_id, vehicle_id, state, leased_at, deadline_at,"
+                "INSERT INTO replica (batch_id, unit_number, owner_id, rows, vehicle_id, state, leased_at, deadline_at,"
                 " committed_at, reported_at, ended_at, commitment, output_digest, output, output_blob)"
-                " VALUES (%s, %s, %s, 1, 'VALID', %s, %s::timestamptz + '1 hour', %s, %s, %s, '', '', %s, %s)",
-                [batch.id, number, owner, NOW, NOW, NOW, NOW, NOW, None if is_blob else document, blob],
+                " VALUES (%s, %s, %s, %s, 1, 'VALID', %s, %s::timestamptz + '1 hour', %s, %s, %s, '', '', %s, %s)",
+                [batch.id, number, owner, unit.rows, NOW, NOW, NOW, NOW, NOW, None if is_blob else document, blob],
             )
         cursor.execute(
             "UPDATE unit SET state = %s, needed = 0, decided_at = %s, canonical_owner_id = %s, reason = 'because'"

@@ -288,7 +288,7 @@ def memory_to_read(path: Path, rows: int) -> int:
     else:
         lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 64)
         write_parquet(path, pa.table({"x": lists}), row_group_size=rows)
-    command = [sys.executable, "-c", READ_ALL, path, path.suffix[1:]]
+    command = [sys.executable, "-c", READ_ALL, str(path), path.suffix[1:]]
     grown_mib, count = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert int(count) == rows
     return int(grown_mib)

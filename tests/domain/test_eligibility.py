@@ -68,8 +68,6 @@ def test_who_wants_nothing_or_suits_nothing_gets_nothing():
 
 @given(strategies.floats(0, 1, exclude_max=True), strategies.booleans())
 def test_the_pace_stays_within_its_jitter(draw, is_busy):
-    pace = next_sync_seconds(
-        is_busy=is_busy, working_seconds=10, idle_seconds=100, jitter_ratio=0.2, draw=draw
-    )
+    pace = next_sync_seconds(is_busy=is_busy, working_seconds=10, idle_seconds=100, jitter_ratio=0.2, draw=draw)
     base = 10 if is_busy else 100
     assert base * 0.8 <= pace <= base * 1.2

@@ -23,9 +23,7 @@ def document(rows=2, **changes):
 
 def test_a_good_output_is_counted_and_digested():
     data = document(5)
-    digest, rows = check_output(
-        data, commitment=salted_digest(b"s", data), salt=b"s", specs=SPECS, bytes_max=len(data)
-    )
+    digest, rows = check_output(data, commitment=salted_digest(b"s", data), salt=b"s", specs=SPECS, bytes_max=len(data))
     assert (digest, rows) == (hashlib.sha256(data).digest(), 5)
 
 

@@ -10,7 +10,11 @@ LIMITS = RetryLimits(errors_max=3, expiries_max=4, outputs_max=5)
 STATES = ["LEASED", "COMMITTED", "REPORTED", "RETURNED", "ERRORED", "EXPIRED"]
 
 
-def judge(replicas, quorum=2, compare=lambda reported, quorum: agree_on_digest(reported)):
+def by_digest(reported, _quorum):
+    return agree_on_digest(reported)
+
+
+def judge(replicas, quorum=2, compare=by_digest):
     return judge_unit(replicas, quorum=quorum, limits=LIMITS, compare=compare)
 
 

@@ -26,7 +26,7 @@ def run_threads(count: int, work: Callable[[int], None]) -> None:
         try:
             barrier.wait()
             work(index)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             problems.append(error)
         finally:
             connection.close()
@@ -101,36 +101,21 @@ def test_reports_verdicts_and_settlement_at_once_pay_each_replica_once():
     batches = [make_batch(units=20, reward=10) for _ in range(3)]
     cars = [Car() for _ in range(8)]
     cheat = cars[0]
-    stop = threading.Event()
+    finished: list[int] = []
 
-    def work(index: int) -> None:
-        if index >= len(cars):
-            while not stop.is_set():
-                validate_ready(now=NOW)
-                settle_credit(now=NOW)
-            return
+    def drive(index: int) -> None:
         try:
             for _ in range(40):
                 cars[index].report_all(9.0 if cars[index] is cheat else 1.0, want=4)
         finally:
-            if index == 1:
-                finished.wait(timeout=60)
-                stop.set()
-            else:
-                done.release()
+            finished.append(index)
 
-    done = threading.Semaphore(0)
-    finished = threading.Event()
+    def judge_and_pay(_: int) -> None:
+        while len(finished) < len(cars):
+            validate_ready(now=NOW)
+            settle_credit(now=NOW)
 
-    def watch() -> None:
-        for _ in range(len(cars) - 1):
-            done.acquire()
-        finished.set()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run_threads(len(cars) + 2, work)
-    watcher.join()
+    run_threads(len(cars) + 2, lambda index: (drive if index < len(cars) else judge_and_pay)(index))
     for _ in range(30):
         for car in cars[1:]:
             car.report_all(1.0, want=20)

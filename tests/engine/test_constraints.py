@@ -52,8 +52,10 @@ def test_a_unit_that_makes_no_sense_is_refused(constraint, change):
         ("replica_reported_has_its_bytes", "state = 'REPORTED', commitment = 'c', committed_at = now()"),
         (
             "replica_reported_has_its_bytes",
-            "state = 'REPORTED', commitment = 'c', committed_at = now(), reported_at = now(), output_digest = 'd',"
-            " output = 'x', output_blob = 'y'",
+            (
+                "state = 'REPORTED', commitment = 'c', committed_at = now(), reported_at = now(), output_digest = 'd',"
+                " output = 'x', output_blob = 'y'"
+            ),
         ),
         ("replica_ended_has_its_time", "state = 'RETURNED'"),
         ("replica_sketch_is_256_bytes", "sketch = 'short'"),

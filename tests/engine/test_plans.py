@@ -114,7 +114,7 @@ def test_a_owner_that_did_half_the_batch_costs_no_more(large_batch, monkeypatch)
 def test_recording_a_sync_finds_each_replica_by_its_key(large_batch, monkeypatch):
     car = Car()
     car.lease(10)
-    seen = captured_parameters(monkeypatch, lambda: car.report_all())
+    seen = captured_parameters(monkeypatch, car.report_all)
     known = find_vehicle(car.vehicle.public_id)
     assert known is not None
     plan = explain(

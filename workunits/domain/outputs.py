@@ -48,7 +48,7 @@ def check_output(
 
 
 def count_rows(data: bytes, specs: tuple[TensorSpec, ...]) -> int:
-    """Return the leading dimension of a safetensors document that matches `specs` strictly, else raise OutputMalformed."""
+    """Return the row count of a safetensors document that matches `specs` strictly, else raise OutputMalformed."""
     header_bytes = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= header_bytes <= min(HEADER_BYTES_MAX, len(data) - 8):
         raise OutputMalformed("the output is not a safetensors document: its header length is wrong")

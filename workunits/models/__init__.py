@@ -1,4 +1,7 @@
-"""Tables and their constraints. The partitioned hot tables are made by SQL (`workunits/sql/schema/`) and read here through views."""
+"""Tables and their constraints.
+
+The partitioned hot tables are made by SQL (`workunits/sql/schema/`) and read here through views.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from workunits.models.catalog import Dataset, OnnxModel
 from workunits.models.identifiers import PublicIdField, make_batch_id
 
 
-def _choices(values: type[BatchStatus] | type[BatchOutcome]) -> list[tuple[str, str]]:
+def _choices(values: type[BatchStatus | BatchOutcome]) -> list[tuple[str, str]]:
     return [(member.value, member.value.replace("_", " ")) for member in values]
 
 
@@ -82,7 +82,7 @@ class Batch(models.Model):
 
 
 class BatchProgress(models.Model):
-    """Running totals of a batch: the one row that its verdicts lock, so they follow each other in `verdict_number` order.
+    """Running totals of a batch: the one row that its verdicts lock, so that they follow each other by number.
 
     `settled_verdict_number` is the watermark up to which earning items are in the ledger.
     """

@@ -1,4 +1,4 @@
-"""Public ids: a prefix that says what it is, and 26 characters that sort by time of creation and reveal nothing else."""
+"""Public ids: a prefix that says what it is, and 26 characters that sort by time and reveal nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 
 
 def make_public_id(prefix: str) -> str:
-    """Return e.g. `bat_01JDXM…`: 48 bits of milliseconds and 80 random bits, in Crockford's base 32 (the ULID layout)."""
+    """Return e.g. `bat_01JDXM…`: 48 bits of milliseconds and 80 random bits in base 32 (the ULID layout)."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     digits = [_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5)]
     return f"{prefix}_{''.join(digits)}"

@@ -1,6 +1,7 @@
 """The double-entry ledger: every transfer debits one account and credits another by a positive integer of microcredits.
 
-Rows of `transfer` are never changed or removed: a trigger refuses it (`workunits/sql/schema/`). A correction is a new transfer.
+Rows of `transfer` are never changed or removed: a trigger refuses it (`workunits/sql/schema/`). A correction is a new
+transfer.
 """
 
 from __future__ import annotations

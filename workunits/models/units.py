@@ -85,7 +85,7 @@ class EarningItem(models.Model):
 
 
 class UnitEvent(models.Model):
-    """A move worth remembering that the rows' own timestamps do not show: hand-backs, errors, expiries, doubts, failures."""
+    """A move that the rows' own timestamps do not show: hand-backs, errors, expiries, doubts, failures."""
 
     id = models.CharField(primary_key=True, max_length=40)
     batch = models.ForeignKey("workunits.Batch", on_delete=models.DO_NOTHING, related_name="unit_events")

@@ -154,7 +154,11 @@ def find_pairing(*, user_code: str, now: datetime) -> DevicePairing:
 
 
 def approve_pairing(*, user_code: str, owner_id: int, now: datetime) -> Vehicle:
-    """Make the car that shows this code a vehicle of the owner. Raises PairingUnknown, PairingExpired, KeyAlreadyPaired."""
+    """Make the car that shows this code a vehicle of the owner.
+
+    Raises:
+        PairingUnknown, PairingExpired, KeyAlreadyPaired: nothing changed.
+    """
     with transaction.atomic():
         pairing = _lock(find_pairing(user_code=user_code, now=now))
         if Vehicle.objects.filter(public_key=pairing.public_key).exists():

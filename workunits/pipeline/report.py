@@ -66,11 +66,13 @@ class Report:
 
     @property
     def mentioned(self) -> set[UnitKey]:
+        """The units of every replica that the car spoke of."""
         refs = [ref for _, ref, _ in self.order] + [ref for _, ref in self.held]
         return {UnitKey(ref.batch_id, ref.unit_number) for ref in refs if ref is not None}
 
 
 def open_report(vehicle: KnownVehicle, request: SyncRequest) -> Report:
+    """Return the report with every token opened and every inline output checked."""
     key = settings.FLEET_TOKEN_KEY
     report = Report()
     for token in request.held:
@@ -145,15 +147,17 @@ def _check_commitment(ref: ReplicaRef, item: OfferedCommitment) -> CheckedCommit
 
 
 def list_outcomes(vehicle: KnownVehicle, report: Report, seen: dict[UnitKey, SeenReplica]) -> list[tuple[str, str]]:
+    """Return (token, code) for each commitment and hand-back, given the replicas as they were before the sync."""
     outcomes = []
-    for token, ref, code in report.order:
-        if ref is not None:
-            replica = seen.get(UnitKey(ref.batch_id, ref.unit_number))
-            if token in report.hand_backs:
-                code = _hand_back_outcome(vehicle, ref, report.hand_backs[token], replica)
-            else:
-                code = _commitment_outcome(vehicle, ref, report.commitments[token], replica)
-        outcomes.append((token, code))
+    for token, ref, refusal in report.order:
+        if ref is None:
+            outcomes.append((token, refusal))
+            continue
+        replica = seen.get(UnitKey(ref.batch_id, ref.unit_number))
+        if token in report.hand_backs:
+            outcomes.append((token, _hand_back_outcome(vehicle, ref, report.hand_backs[token], replica)))
+        else:
+            outcomes.append((token, _commitment_outcome(vehicle, ref, report.commitments[token], replica)))
     return outcomes
 
 
@@ -192,6 +196,7 @@ def _hand_back_outcome(vehicle: KnownVehicle, ref: ReplicaRef, item: HandBack, r
 
 
 def list_cancelled(vehicle: KnownVehicle, report: Report, seen: dict[UnitKey, SeenReplica]) -> list[str]:
+    """Return the held tokens that are of no use any more."""
     cancelled = []
     for token, ref in report.held:
         replica = seen.get(UnitKey(ref.batch_id, ref.unit_number)) if ref is not None else None
@@ -208,6 +213,7 @@ def list_cancelled(vehicle: KnownVehicle, report: Report, seen: dict[UnitKey, Se
 
 
 def list_lost_leases(vehicle: KnownVehicle, report: Report, seen: dict[UnitKey, SeenReplica]) -> list[UnitKey]:
+    """Return the leases that stand in our books and that the car does not know of: their answer was lost."""
     known = report.mentioned
     return [
         key

@@ -1,4 +1,4 @@
-"""Named SQL: one hot statement a file, read once. The header of each file says who calls it, its locks and its indexes."""
+"""Named SQL: one hot statement a file. The header of each says who calls it, its locks and its indexes."""
 
 from __future__ import annotations
 

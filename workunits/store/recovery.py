@@ -1,4 +1,4 @@
-"""What the sweep reads and writes: leases past their deadline, batches to cancel, work that a lost nudge left behind."""
+"""What the sweep reads and writes: overdue leases, batches to cancel, work that a lost nudge left behind."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The vehicle wire, server side: `docs/reference/vehicle-wire.md`. Cars poll; nothing here knows of sessions or cookies."""
+"""The vehicle wire, server side (`docs/reference/vehicle-wire.md`). Cars poll; there are no sessions or cookies."""
