@@ -9,15 +9,19 @@ message left behind.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from workunits.pipeline import assemble, credit, recover, split, validate
+
+log = logging.getLogger(__name__)
 
 
 @shared_task(ignore_result=True)
@@ -31,7 +35,7 @@ def validate_ready() -> None:
     """Decide units that have something to review; then assemble batches that are done."""
     if validate.validate_ready(now=timezone.now()):
         for batch_id in recover.find_leftovers(now=timezone.now()).to_assemble:
-            assemble_batch.delay(batch_id=batch_id)
+            send_nudge(assemble_batch, batch_id=batch_id)
 
 
 @shared_task(ignore_result=True)
@@ -62,6 +66,18 @@ def sweep() -> None:
         assemble.assemble_batch(batch_id=batch_id, now=now)
 
 
+def send_nudge(task: Task[..., None], **ids: int) -> None:
+    """Send a task's message once the transaction commits. A dead broker loses the message, never the request."""
+
+    def send() -> None:
+        try:
+            task.apply_async(kwargs=ids, retry=False)
+        except OperationalError as problem:
+            log.warning("the broker does not answer, the sweep will do %s: %s", task.name, problem)
+
+    transaction.on_commit(send)
+
+
 class _Nudge:
     """Sends a task's message on commit, at most one in `nudge_coalesce_seconds` from this process.
 
@@ -80,7 +96,7 @@ class _Nudge:
             if now - self._sent_at < settings.FLEET.nudge_coalesce_seconds:
                 return
             self._sent_at = now
-        transaction.on_commit(validate_ready.delay)
+        send_nudge(validate_ready)
 
 
 nudge_validation = _Nudge()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from bench.demo.cast import CARS, PASSWORD, username_of
 from bench.demo.settings import SPOILABLE, Options
 from fleetcompute.embedded import EmbeddedError
 
@@ -52,10 +53,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _farewell(options: Options) -> str:
+    owner = username_of(CARS[0].owner)
     return f"""
-Result files: {options.output}
-Where to look next: `make up` serves portal, console and API, with logins of its own to try;
-`FLEET_HOME={options.home} make up` serves the data of this run."""
+Results and this report: {_shorten(options.output)}/
+Where to look next: `FLEET_HOME={_shorten(options.home)} make up` serves portal, console and API with the data of this run.
+It prints logins; the owners of this run sign in as well, for example {owner} with the password {PASSWORD}."""
+
+
+def _shorten(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import django
 from django.utils import timezone
 
-from bench.demo.cast import OWNERS, PASSWORD, PROJECT, RESEARCHER
+from bench.demo.cast import OWNERS, PASSWORD, PROJECT, RESEARCHER, username_of
 
 SETTINGS = "fleetcompute.settings.development"
 
@@ -32,11 +32,6 @@ def sign_up_researcher() -> str:
     """Make the researcher, her project and an API key; return the key."""
     from workunits.pipeline.accounts import create_api_key, ensure_project, ensure_user
 
-    user = ensure_user(username=username_of(RESEARCHER), email="nadia@example.org", password=PASSWORD)
+    user = ensure_user(username=RESEARCHER, email=f"{RESEARCHER}@example.org", password=PASSWORD)
     project = ensure_project(name=PROJECT, user_id=user.pk)
     return create_api_key(project_id=project.pk, name="demonstration", now=timezone.now()).secret
-
-
-def username_of(name: str) -> str:
-    """Return the name that somebody signs in with."""
-    return name.lower()

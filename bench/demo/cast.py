@@ -42,6 +42,12 @@ CARS: Final = (
 )  # fmt: skip
 OWNERS: Final = tuple(dict.fromkeys(car.owner for car in CARS))
 CHEAT: Final = next(car for car in CARS if car.role == "cheat")
-PASSWORD: Final = "parked-and-plugged"  # noqa: S105  # of accounts that live in the demonstration's own folder
-RESEARCHER: Final = "Nadia"
+# The logins that `manage.py demo_accounts` makes, so that those it prints later see the data of this run.
+PASSWORD: Final = "parked-cars"  # noqa: S105  # of accounts that live in the demonstration's own folder
+RESEARCHER: Final = "researcher"
 PROJECT: Final = "Demonstration"
+
+
+def username_of(name: str) -> str:
+    """Return the name that somebody signs in with."""
+    return name.lower()

@@ -14,11 +14,11 @@ from bench.demo.outputs import Array, Result
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check that was made. `numbers` say what was measured, whether it passed or not."""
+    """A check that was made. `numbers`: lines that say what was measured, whether it passed or not."""
 
     title: str
     has_passed: bool
-    numbers: str
+    numbers: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def check_output(batches: Sequence[Compared]) -> Check:
             passed = passed and agrees
             numbers.append(f"{batch.key} {name}: {sentence}")
     title = "The output equals a direct onnxruntime run of the same rows"
-    return Check(title=title, has_passed=passed and bool(numbers), numbers="; ".join(numbers))
+    return Check(title=title, has_passed=passed and bool(numbers), numbers=tuple(numbers))
 
 
 def check_rows(batches: Sequence[Compared]) -> Check:
@@ -64,7 +64,7 @@ def check_rows(batches: Sequence[Compared]) -> Check:
             f"{without} without output, {order}"
         )
     title = "Every row exactly once, in input order"
-    return Check(title=title, has_passed=passed and bool(numbers), numbers="; ".join(numbers))
+    return Check(title=title, has_passed=passed and bool(numbers), numbers=tuple(numbers))
 
 
 def check_cheater(books: Books, *, owner: str, car: str) -> Check:
@@ -75,8 +75,10 @@ def check_cheater(books: Books, *, owner: str, car: str) -> Check:
     return Check(
         title=f"The cheating car ({owner}'s {car}) was caught and earned nothing",
         has_passed=invalid > 0 and valid == 0 and items == 0 and earned == 0 and paid == 0,
-        numbers=f"{invalid} replicas INVALID, {valid} VALID; {items} earning items worth {earned} microcredits; "
-        f"{paid} microcredits in the ledger",
+        numbers=(
+            f"{invalid} replicas INVALID, {valid} VALID",
+            f"{items} earning items worth {earned} microcredits, {paid} microcredits in the ledger",
+        ),
     )
 
 
@@ -86,12 +88,12 @@ def check_ledger(books: Books) -> Check:
     total = sum(balances.values())
     wrong_owners = [owner for owner in paid.keys() | books.earned.keys() if paid[owner] != books.earned[owner]]
     paid_total, earned_total = sum(paid.values()), sum(books.earned.values())
-    numbers = (
-        f"{len(books.postings)} transfers over {len(balances)} accounts sum to {total}; {paid_total} microcredits "
-        f"paid, {sum(books.items.values())} earning items worth {earned_total}"
+    numbers: tuple[str, ...] = (
+        f"{len(books.postings)} transfers between {len(balances)} accounts, whose balances sum to {total}",
+        f"{paid_total} microcredits paid, {sum(books.items.values())} earning items worth {earned_total}",
     )
     if wrong_owners:
-        numbers += f"; paid and earned differ for {', '.join(sorted(wrong_owners))}"
+        numbers += (f"paid and earned differ for {', '.join(sorted(wrong_owners))}",)
     return Check(
         title="The ledger sums to zero and equals the sum of earning items",
         has_passed=total == 0 and not wrong_owners and paid_total == earned_total > 0,
@@ -114,4 +116,5 @@ def _compare(found: Array, expected: Array, tolerance: float) -> tuple[bool, str
         equal: Any = (found == expected).reshape(len(expected), -1).all(axis=1)
         return bool(equal.all()), f"{int(equal.sum())} of {len(equal)} rows equal to the last bit"
     largest = largest_relative_l2(found, expected)
-    return largest <= tolerance, f"largest relative L2 {largest:.1e} (tolerance {tolerance:.0e})"
+    rows = len(expected)
+    return largest <= tolerance, f"{rows} rows, largest relative L2 {largest:.1e} (tolerance {tolerance:.0e})"

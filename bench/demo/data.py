@@ -80,7 +80,7 @@ def make_airports(folder: Path, *, rows_max: int | None) -> Workload:
     pq.write_table(pa.table({"text": pa.array(texts), **columns}), dataset_path, compression="zstd")
     return Workload(
         key="airports",
-        title="Airport names, embedded by MiniLM",
+        title="Airport names (MiniLM)",
         format="parquet",
         model_path=build_minilm(folder / "minilm.onnx"),
         dataset_path=dataset_path,
@@ -98,7 +98,7 @@ def make_digits(folder: Path, *, rows_max: int | None) -> Workload:
     np.savez(dataset_path, pixels=images)
     return Workload(
         key="digits",
-        title="Handwritten digits, classified",
+        title="Handwritten digits",
         format="npz",
         model_path=model_path,
         dataset_path=dataset_path,

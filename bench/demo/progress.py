@@ -86,5 +86,4 @@ class Lines:
         self._shown_at = time.monotonic()
         if done != self._shown:
             self._shown = dict(done)
-            parts = [f"{title}: {rows} of {self._totals[title]} rows" for title, rows in done.items()]
-            self.say("; ".join(parts))
+            self.say("   ".join(f"{title} {rows:>4} of {self._totals[title]} rows" for title, rows in done.items()))

@@ -31,7 +31,9 @@ def read_books() -> Books:
 
 
 def is_settled() -> bool:
-    """Tell whether every verdict's earning items are in the ledger."""
+    """Tell whether every output is judged, and every verdict's earning items are in the ledger."""
+    if Replica.objects.filter(state="REPORTED").exists():
+        return False
     return not BatchProgress.objects.exclude(verdict_number=F("settled_verdict_number")).exists()
 
 

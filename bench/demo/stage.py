@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from bench.demo import accounts
 from bench.demo.cars import Car, stop_all
-from bench.demo.cast import CARS, OWNERS, PASSWORD
+from bench.demo.cast import CARS, OWNERS, PASSWORD, username_of
 from bench.demo.data import Workload, make_airports, make_digits
 from bench.demo.portal import OwnerBrowser
 from bench.demo.settings import Options, server_env
@@ -65,7 +65,7 @@ def pair_cars(options: Options, stack: ExitStack, *, origin: str, say: Callable[
 
 def _signed_in(owner: str, origin: str) -> OwnerBrowser:
     browser = OwnerBrowser(origin)
-    browser.sign_in(username=accounts.username_of(owner), password=PASSWORD)
+    browser.sign_in(username=username_of(owner), password=PASSWORD)
     return browser
 
 

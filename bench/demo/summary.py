@@ -19,13 +19,13 @@ STATES: Final = ("VALID", "INVALID", "INCONCLUSIVE", "RETURNED", "EXPIRED", "CAN
 
 
 def list_neighbours(texts: Sequence[str], embeddings: Array) -> list[str]:
-    """Return a line for each of three texts: the texts whose embeddings are nearest, with their cosine."""
+    """Return lines for each of three texts: the text, and those whose embeddings are nearest, with their cosine."""
     lines = []
     for index in _find_asked(texts):
         similarity = embeddings @ embeddings[index]
         order = [other for other in np.argsort(-similarity) if texts[other] != texts[index]][:NEIGHBOURS]
-        nearest = "; ".join(f"{texts[other]} ({similarity[other]:.2f})" for other in order)
-        lines.append(f"{texts[index]}\n      is nearest to {nearest}")
+        lines.append(f"  {texts[index]}")
+        lines += [f"    {similarity[other]:.2f}  {texts[other]}" for other in order]
     return lines
 
 
@@ -46,13 +46,14 @@ def describe_accuracy(found: Array, truth: DigitLabels) -> str:
 
 
 def tabulate(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines of a table: the first column left, the others right."""
+    """Return lines of a table: numbers to the right, everything else to the left."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    are_numbers = [cell[:1].isdigit() for cell in rows[0]]
     lines = []
     for row in [header, *rows]:
         cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, are_numbers, strict=True)
         ]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
@@ -61,23 +62,22 @@ def tabulate(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def tabulate_batches(batches: Sequence[tuple[str, int, float, str]], books: Books) -> list[str]:
     """Return rows, seconds, rows/s and replicas by outcome of each batch, given `(title, rows, seconds, batch id)`."""
     header = ["batch", "rows", "seconds", "rows/s", *(state.lower() for state in STATES)]
-    lines = []
+    rows_of_table = []
     for title, rows, seconds, batch_id in batches:
         states: Mapping[str, int] = books.replicas.get(batch_id, {})
         figures = [str(rows), f"{seconds:.1f}", f"{rows / max(seconds, 1e-9):.0f}"]
-        lines.append([title, *figures, *(str(states.get(state, 0)) for state in STATES)])
-    return tabulate(header, lines)
+        rows_of_table.append([title, *figures, *(str(states.get(state, 0)) for state in STATES)])
+    return tabulate(header, rows_of_table)
 
 
 def tabulate_cars(books: Books) -> list[str]:
     """Return what became of each car's replicas."""
     rows = []
     for car in CARS:
-        states = books.replicas_by_car.get((car.owner, car.name), {})
+        states: Mapping[str, int] = books.replicas_by_car.get((car.owner, car.name), {})
         counts = [str(states.get(state, 0)) for state in STATES]
         rows.append([f"{car.owner}'s {car.name}", f"{car.speed:.1f}", *counts, car.remark])
-    lines = tabulate(["car", "speed", *(state.lower() for state in STATES), "remark"], rows)
-    return [line.rstrip() for line in lines]
+    return tabulate(["car", "speed", *(state.lower() for state in STATES), "remark"], rows)
 
 
 def tabulate_owners(books: Books) -> list[str]:
@@ -88,9 +88,9 @@ def tabulate_owners(books: Books) -> list[str]:
 
 
 def describe_checks(checks: Sequence[Check]) -> list[str]:
-    """Return two lines for each check."""
-    return [
-        line
-        for number, check in enumerate(checks, start=1)
-        for line in (f"  {'PASS' if check.has_passed else 'FAIL'}  {number}. {check.title}", f"        {check.numbers}")
-    ]
+    """Return each check's verdict and below it its numbers."""
+    lines = []
+    for number, check in enumerate(checks, start=1):
+        lines.append(f"  {'PASS' if check.has_passed else 'FAIL'}  {number}. {check.title}")
+        lines += [f"           {line}" for line in check.numbers]
+    return lines

@@ -67,8 +67,10 @@ class ModelCache:
         return path.stat().st_size if path.exists() else 0
 
     def make_room(self, model_bytes: int, *, in_use: Collection[str]) -> None:
-        """Delete the least recently used models until `model_bytes` more fit; raises CacheFull."""
+        """Delete the least recently used models until `model_bytes` more fit; raises CacheFull and deletes none."""
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._models)}
+        if model_bytes + sum(size for name, size in sizes.items() if name in in_use) > self._bytes_max:
+            raise CacheFull(f"a model of {model_bytes} bytes does not fit in a cache of {self._bytes_max}")
         free = self._bytes_max - sum(sizes.values())
         for sha256 in reversed(self.list_models()):
             if free >= model_bytes:
@@ -76,8 +78,6 @@ class ModelCache:
             if sha256 not in in_use:
                 self.path(sha256).unlink(missing_ok=True)
                 free += sizes[sha256]
-        if free < model_bytes:
-            raise CacheFull(f"a model of {model_bytes} bytes does not fit in a cache of {self._bytes_max}")
 
     def admit(self, sha256: str) -> None:
         """Give a complete download its name if its content has that hash; else delete it and raise DigestMismatch."""

@@ -26,7 +26,16 @@ class VehicleAdmin(ReadOnlyAdmin):
 class VehiclePresenceAdmin(ReadOnlyAdmin):
     """Where each car stands: last seen, eligibility, leases."""
 
-    list_display = ("vehicle", "last_seen_at", "eligible", "reasons", "agent", "comparison_class", "lease_expires_at", "misses")
+    list_display = (
+        "vehicle",
+        "last_seen_at",
+        "eligible",
+        "reasons",
+        "agent",
+        "comparison_class",
+        "lease_expires_at",
+        "misses",
+    )
     list_filter = ("eligible",)
     search_fields = ("=vehicle__public_id", "vehicle__name")
     ordering = ("-vehicle_id",)

@@ -21,7 +21,16 @@ class BlobAdmin(ReadOnlyAdmin):
 class OnnxModelAdmin(ReadOnlyAdmin):
     """Admitted models."""
 
-    list_display = ("name", "public_id", "project", "opset", "batch_rows", "flops_per_row", "memory_bytes", "created_at")
+    list_display = (
+        "name",
+        "public_id",
+        "project",
+        "opset",
+        "batch_rows",
+        "flops_per_row",
+        "memory_bytes",
+        "created_at",
+    )
     search_fields = ("=public_id", "name", "=blob__sha256")
     ordering = ("-id",)
     list_select_related = ("project",)
@@ -108,7 +117,18 @@ class ReplicaAdmin(HotTableAdmin):
     """Replicas of work units."""
 
     key_fields = ("batch_id", "unit_number", "owner_id")
-    list_display = ("id", "batch", "owner", "vehicle", "attempt", "state", "leased_at", "deadline_at", "ended_at", "reason")
+    list_display = (
+        "id",
+        "batch",
+        "owner",
+        "vehicle",
+        "attempt",
+        "state",
+        "leased_at",
+        "deadline_at",
+        "ended_at",
+        "reason",
+    )
     list_filter = ("state",)
     list_select_related = ("batch", "owner", "vehicle")
     exclude = ("output_digest",)

@@ -30,7 +30,7 @@ class EnginePolicy:
     unit_input_bytes_max: int = 8 * MIB
     unit_output_bytes_max: int = 8 * MIB
     # One stored blob of dataset rows; many work units are ranges of one shard.
-    shard_bytes_target: int = 32 * MIB
+    shard_bytes_target: int = 4 * MIB
 
     # Outputs up to this size travel inside the sync call; larger ones are committed first and uploaded when asked for.
     inline_output_bytes_max: int = 8 * KIB

@@ -22,6 +22,7 @@ from tests.client.support import (
     assert_all_right,
     assert_output_is_right,
     is_running,
+    linear_model,
     wait_until,
 )
 
@@ -44,8 +45,9 @@ def test_a_car_killed_at_any_step_goes_on_after_a_restart_with_nothing_wrong_or_
     add_units(fleet, 1, rows=30_000, batch_rows=10_000, inline_bytes_max=1000)
     process = car_process().start(fail_point=fail_point)
     assert process.wait() == -signal.SIGKILL
-    leased_before = set(fleet.replicas)
+    leased_before, syncs_before = set(fleet.replicas), len(fleet.syncs)
     process.start()
+    wait_until(lambda: len(fleet.syncs) > syncs_before)
     wait_until(lambda: fleet.count("stored") == 3)
     assert_output_is_right(fleet.units[0], 0)
     assert_output_is_right(fleet.units[1], 1)
@@ -87,9 +89,7 @@ def test_a_car_killed_while_it_leaves_still_hands_its_work_back(fleet: FakeFleet
 
 
 def test_a_model_that_was_half_here_is_not_fetched_from_the_start(fleet: FakeFleet, car_process: MakeProcess) -> None:
-    from tests.client.support import linear_model
-
-    # Protobuf ignores what no field describes at the end only if it is a field: pad through the document string.
+    # Padded in its document string: field 6 of the protobuf.
     model = linear_model() + b"\x32" + _varint(700_000) + b"p" * 700_000
     add_units(fleet, 1, model=model)
     process = car_process().start(fail_point="download_chunk_written:2")

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ SALT = "000102030405060708090a0b0c0d0e0f"
 class Bench:
     """A runner under test and everything it said."""
 
-    def __init__(self, folder: Path, model: bytes, settings: dict[str, object], limits: dict[str, int]) -> None:
+    def __init__(self, folder: Path, model: bytes, settings: dict[str, Any], limits: dict[str, int]) -> None:
         self.folder = folder
         model_path = folder / "model"
         model_path.write_bytes(model)
@@ -51,7 +52,7 @@ class Bench:
         self.runner = Runner(
             RunnerSettings(
                 model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings
-            ),  # type: ignore[arg-type]
+            ),
             folder=folder,
         )
         self.events: list[RunnerEvent] = []
@@ -140,7 +141,7 @@ def test_it_has_no_network_and_dies_with_the_agent(bench: Make) -> None:
     if ready.confinement["network_denied"]:
         interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
         assert [line.split(":")[0].strip() for line in interfaces] in (["lo"], [])
-        assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        assert Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
     assert ready.confinement["dies_with_agent"]
     assert ready.confinement["no_new_privileges"]
 
@@ -268,7 +269,7 @@ def test_a_runner_that_says_nonsense_is_ended(bench: Make, tmp_path: Path) -> No
     assert not is_running(work.runner.pid)
 
 
-def outputs_with(bench: Make, **settings: object) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def outputs_with(bench: Make, **settings: object) -> dict[str, Any]:
     work = bench(**settings)
     work.submit(rows=32)
     done = work.hear(UnitDone)

@@ -50,6 +50,7 @@ def test_size_comes_before_digest_and_digest_before_content():
         document(a=np.ones((2, 3), np.float64)),
         document(b=np.arange(3, dtype=np.int64)),
         document(0),
+        save({"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.int64)})[:-16] + b"\0" * 15,
         (10).to_bytes(8, "little") + b"[[[[[[[[[[",
         (2).to_bytes(8, "little") + b"{}",
     ],

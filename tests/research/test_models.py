@@ -29,9 +29,7 @@ def test_a_model_is_admitted_with_what_the_dry_run_found(caller) -> None:
     assert model["opset"] == 17
     assert model["operators"] == ["MatMul"]
     assert model["inputs"] == [{"name": "x", "dtype": "F32", "shape": [4]}]
-    assert model["outputs"] == [
-        {"name": "y", "dtype": "F32", "shape": [3], "comparator": "logits", "tolerance": 1e-4}
-    ]
+    assert model["outputs"] == [{"name": "y", "dtype": "F32", "shape": [3], "comparator": "logits", "tolerance": 1e-4}]
     assert model["batch_rows"] == 8
     assert model["flops_per_row"] == 2 * 4 * 3
     assert model["memory_bytes"] > 0

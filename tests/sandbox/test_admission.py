@@ -31,7 +31,7 @@ def test_the_digits_classifier_of_scikit_learn_is_admitted(tmp_path) -> None:
     from sklearn.linear_model import LogisticRegression
 
     pixels, labels = load_digits(return_X_y=True)
-    classifier = LogisticRegression(max_iter=20).fit(pixels, labels)
+    classifier = LogisticRegression(max_iter=500).fit(pixels, labels)
     model = to_onnx(classifier, pixels[:1].astype(np.float32), options={"zipmap": False})
     facts = examine(tmp_path, model)
     assert facts.inputs == [{"name": "X", "dtype": "F32", "shape": [64]}]

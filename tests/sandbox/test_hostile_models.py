@@ -64,7 +64,9 @@ def external_in_a_branch() -> ModelProto:
     return model
 
 
-def one_node(op: str, inputs: list[str], constants: dict[str, object] | None = None, **attributes: object) -> ModelProto:
+def one_node(
+    op: str, inputs: list[str], constants: dict[str, object] | None = None, **attributes: object
+) -> ModelProto:
     domain = str(attributes.pop("domain", ""))
     node = helper.make_node(op, inputs, ["y"], name="bad", domain=domain, **attributes)
     return model_of([node], constants=constants or {}, domains={domain: 1} if domain else {})
@@ -79,7 +81,9 @@ def claiming() -> ModelProto:
 def with_function() -> ModelProto:
     model = linear_model()
     imports = [helper.make_opsetid("", 17)]
-    model.functions.append(helper.make_function("mine", "Twice", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], imports))
+    model.functions.append(
+        helper.make_function("mine", "Twice", ["a"], ["b"], [helper.make_node("Relu", ["a"], ["b"])], imports)
+    )
     return model
 
 
@@ -228,7 +232,9 @@ def test_a_load_without_end_is_stopped(tmp_path) -> None:
     """Folding constants is work that onnxruntime does while it loads: sixty products of 4096-square matrices."""
     chain = ["huge", *(f"t{number}" for number in range(60))]
     nodes = [helper.make_node("ConstantOfShape", ["shape"], ["huge"])]
-    nodes += [helper.make_node("MatMul", [left, "huge"], [right]) for left, right in zip(chain, chain[1:], strict=False)]
+    nodes += [
+        helper.make_node("MatMul", [left, "huge"], [right]) for left, right in zip(chain, chain[1:], strict=False)
+    ]
     nodes += [
         helper.make_node("ReduceMax", [chain[-1]], ["top"], keepdims=0),
         helper.make_node("Add", ["x", "top"], ["y"]),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from workunits.domain.tensors import Tensor, document_bytes, make_header, order_tensors
 from workunits.domain.types import TensorSpec
@@ -20,7 +21,7 @@ from workunits.domain.types import TensorSpec
 class PackedShard:
     """A shard's bytes, and for each of its units the rows, where its document ends, and the document's SHA-256."""
 
-    data: bytes
+    data: memoryview
     rows: list[int]
     ends: list[int]
     digests: list[bytes]
@@ -31,34 +32,38 @@ def pack_shard(block: Mapping[str, Tensor], specs: Sequence[TensorSpec], unit_ro
 
     The last unit holds what is left over.
     """
-    rows_total = len(block[specs[0].name])
-    full, rest = divmod(rows_total, unit_rows)
-    data = _pack_units(block, specs, 0, full, unit_rows)
-    ends = [document_bytes(specs, unit_rows) * (index + 1) for index in range(full)]
-    rows = [unit_rows] * full
+    full, rest = divmod(len(block[specs[0].name]), unit_rows)
+    rows = [unit_rows] * full + [rest] * (rest > 0)
+    unit_bytes = document_bytes(specs, unit_rows)
+    ends = [unit_bytes * (index + 1) for index in range(full)]
     if rest:
-        data += _pack_units(block, specs, full * unit_rows, 1, rest)
-        ends.append(len(data))
-        rows.append(rest)
-    view = memoryview(data)
+        ends.append(unit_bytes * full + document_bytes(specs, rest))
+    data = np.empty(ends[-1], dtype=np.uint8)
+    _fill_units(data[: unit_bytes * full], block, specs, 0, unit_rows)
+    _fill_units(data[unit_bytes * full :], block, specs, unit_rows * full, rest)
+    view = data.data
     starts = [0, *ends[:-1]]
     digests = [hashlib.sha256(view[start:end]).digest() for start, end in zip(starts, ends, strict=True)]
-    return PackedShard(data=data, rows=rows, ends=ends, digests=digests)
+    return PackedShard(data=view, rows=rows, ends=ends, digests=digests)
 
 
-def _pack_units(
-    block: Mapping[str, Tensor], specs: Sequence[TensorSpec], row_start: int, units: int, unit_rows: int
-) -> bytes:
-    if units == 0:
-        return b""
+def _fill_units(
+    data: npt.NDArray[np.uint8],
+    block: Mapping[str, Tensor],
+    specs: Sequence[TensorSpec],
+    row_start: int,
+    unit_rows: int,
+) -> None:
+    """Write as many units of `unit_rows` rows as fill `data`, taking rows from `row_start` on."""
+    if not len(data):
+        return
     header = make_header(tuple(specs), unit_rows)
-    lines = np.empty((units, document_bytes(specs, unit_rows)), dtype=np.uint8)
+    lines = data.reshape(-1, document_bytes(specs, unit_rows))
     lines[:, : len(header)] = np.frombuffer(header, dtype=np.uint8)
     start = len(header)
     for spec in order_tensors(specs):
         end = start + unit_rows * spec.bytes_per_row
-        rows = np.ascontiguousarray(block[spec.name][row_start : row_start + units * unit_rows])
+        rows = np.ascontiguousarray(block[spec.name][row_start : row_start + len(lines) * unit_rows])
         if end > start:
-            lines[:, start:end] = rows.reshape(units, -1).view(np.uint8)
+            lines[:, start:end] = rows.reshape(len(lines), -1).view(np.uint8)
         start = end
-    return lines.tobytes()

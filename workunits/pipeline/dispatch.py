@@ -94,6 +94,8 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
         raise CounterReplayed(f"counter {request.heartbeat.counter} is not greater than {vehicle.counter}")
     report = open_report(vehicle, request)
     offer = _offer(vehicle, request, report)
+    # Chosen before the transaction: the board may have to be read.
+    chosen = choose_batches(_board().batches(now), offer, batches_max=BATCHES_PER_SYNC_MAX) if offer.wanted else []
     with transaction.atomic():
         seen = record_sync(
             vehicle,
@@ -105,7 +107,7 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
         )
         if seen is None:
             raise SyncConflict
-        leased = _lease(vehicle, offer, now)
+        leased = _lease(vehicle, chosen, offer.wanted, now)
     answer = SyncAnswer(outcomes=list_outcomes(vehicle, report, seen), cancelled=list_cancelled(vehicle, report, seen))
     answer.to_review = any(code in ("stored", "returned") for _, code in answer.outcomes)
     lost = list_lost_leases(vehicle, report, seen)
@@ -132,22 +134,19 @@ def _offer(vehicle: KnownVehicle, request: SyncRequest, report: Report) -> Vehic
     )
 
 
-def _lease(vehicle: KnownVehicle, offer: VehicleOffer, now: datetime) -> list[LeasedReplica]:
-    if offer.wanted <= 0:
-        return []
+def _lease(vehicle: KnownVehicle, chosen: list[OpenBatch], wanted: int, now: datetime) -> list[LeasedReplica]:
     policy = settings.FLEET
     leased: list[LeasedReplica] = []
-    chosen: list[OpenBatch] = choose_batches(_board().batches(now), offer, batches_max=BATCHES_PER_SYNC_MAX)
     for batch in chosen:
         leased += lease_replicas(
             vehicle,
             batch_id=batch.batch_id,
-            wanted=offer.wanted - len(leased),
+            wanted=wanted - len(leased),
             attempts_max=policy.replica_attempts_max,
             now=now,
             deadline_at=now + timedelta(seconds=policy.lease_seconds),
         )
-        if len(leased) >= offer.wanted:
+        if len(leased) >= wanted:
             break
     return leased
 

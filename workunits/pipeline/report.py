@@ -185,6 +185,10 @@ def _commitment_outcome(
         return OutputMalformed.code
     if replica.state == ReplicaState.COMMITTED and replica.commitment != item.commitment:
         return OutputDigestMismatch.code
+    if item.output is None and replica.state == ReplicaState.COMMITTED:
+        return "upload"  # said again: nothing had to move
+    if not replica.has_moved:
+        return LeaseExpired.code  # it ended in this very moment
     return "upload" if item.output is None else "stored"
 
 
@@ -192,7 +196,7 @@ def _hand_back_outcome(vehicle: KnownVehicle, ref: ReplicaRef, item: HandBack, r
     problem = _ownership_problem(vehicle, ref, replica)
     if problem or replica is None:
         return problem
-    return "returned" if replica.state in (*LIVE_REPLICA_STATES, item.state) else ReplicaEnded.code
+    return "returned" if replica.has_moved or replica.state == item.state else ReplicaEnded.code
 
 
 def list_cancelled(vehicle: KnownVehicle, report: Report, seen: dict[UnitKey, SeenReplica]) -> list[str]:

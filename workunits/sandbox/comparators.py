@@ -36,7 +36,7 @@ def default_tolerance(comparator: str, dtype: str) -> float:
 
 
 def endings(graph: GraphProto) -> dict[str, str]:
-    """Return for each graph output how it ends: `softmax`, `normalised` (divided by a norm) or `other`."""
+    """Return for each graph output how it ends: `softmax` (a distribution), `normalised` (divided by a norm) or `other`."""
     makers = {name: node for node in graph.node for name in node.output if name}
     return {value.name: _ending(value.name, makers) for value in graph.output}
 
@@ -49,8 +49,11 @@ def _ending(name: str, makers: dict[str, NodeProto]) -> str:
         return "other"
     if node.op_type == "Softmax":
         return "softmax"
-    if node.op_type in ("LpNormalization", "Normalizer"):
+    if node.op_type == "LpNormalization":
         return "normalised"
+    if node.op_type == "Normalizer":  # ai.onnx.ml's; by its sum (L1) it makes probabilities
+        norm = next((attribute.s for attribute in node.attribute if attribute.name == "norm"), b"MAX")
+        return "normalised" if norm == b"L2" else "softmax"
     if node.op_type == "Div" and _is_norm(node.input[1], makers):
         return "normalised"
     return "other"

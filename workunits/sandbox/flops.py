@@ -63,14 +63,36 @@ def _optimised(model_bytes: bytes) -> bytes:
 
 
 def _live_nodes(graph: GraphProto) -> list[NodeProto]:
-    """Return the nodes whose outputs depend on the values of an input; the graph is in topological order."""
+    """Return the nodes between the values of an input and an output; the graph is in topological order.
+
+    onnxruntime keeps nodes that lead to no output, so both directions are walked.
+    """
+    wanted = {value.name for value in graph.output}
+    needed = []
+    for node in reversed(graph.node):
+        if any(name in wanted for name in node.output):
+            needed.append(node)
+            wanted.update(node.input)
+            wanted.update(_outer_names(node))
     live = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     nodes = []
-    for node in graph.node:
-        if node.op_type not in _EXTENT_ONLY and any(name in live for name in node.input):
+    for node in reversed(needed):
+        if node.op_type not in _EXTENT_ONLY and any(name in live for name in (*node.input, *_outer_names(node))):
             nodes.append(node)
             live.update(name for name in node.output if name)
     return nodes
+
+
+def _outer_names(node: NodeProto) -> set[str]:
+    """Return every name that the node's branches read: some of them are the surrounding graph's."""
+    names = set()
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                names.update(inner.input)
+                names |= _outer_names(inner)
+            names.update(value.name for value in attribute.g.output)
+    return names
 
 
 def _fixed_shapes(graph: GraphProto) -> Shapes:

@@ -65,9 +65,11 @@ def _check_header(model: ModelProto, limits: AdmissionLimits) -> Iterator[Proble
             where=f"ir_version {model.ir_version}",
             detail=f"IR version {model.ir_version} is outside {limits.ir_version_min} to {limits.ir_version_max}.",
         )
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    # Some exporters import the default opset twice; that is harmless while both name one version.
+    versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
     if len(versions) > 1:
-        yield Problem(code="invalid_model", where="opset_import", detail="The default opset is imported twice.")
+        detail = f"The default opset is imported in several versions: {sorted(versions)}."
+        yield Problem(code="invalid_model", where="opset_import", detail=detail)
     for version in versions:
         if not limits.opset_min <= version <= limits.opset_max:
             yield Problem(

@@ -1,8 +1,9 @@
 -- Everything a sync tells us, in one statement: heartbeat, commitments, outputs, hand-backs.
 -- Caller: store.leases.record_sync, in the sync's transaction. Locks: the car's presence row, then its own replicas.
 -- Index: vehicle_presence_pkey, replica_one_per_owner (one probe for each replica mentioned).
--- Rows: one `guard` row if the car's counter is still the one that was read (none: another sync won), and one
--- `seen` row for each replica mentioned that exists, as it was before this statement.
+-- Rows: one `guard` row if the car's counter is still the one that was read (none: another sync won), one `seen` row
+-- for each replica mentioned that exists, as it was before this statement, and one `moved` row for each that this
+-- statement moved: one that could move and did not was moved by somebody else in the same moment.
 -- `batch_id = ANY(...)` beside the join is for the planner: the list is constant, so other lanes are never opened.
 WITH guard AS (
     SELECT vehicle_id FROM vehicle_presence
@@ -79,3 +80,7 @@ SELECT 'guard' AS kind, vehicle_id AS batch_id, NULL::integer AS unit_number, NU
 FROM guard
 UNION ALL
 SELECT 'seen', batch_id, unit_number, vehicle_id, attempt, state, rows, commitment FROM seen
+UNION ALL
+SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL FROM committed
+UNION ALL
+SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL FROM ended

@@ -72,7 +72,7 @@ class BlobStore:
 
     def put_stream(
         self,
-        source: BinaryIO | Iterable[bytes],
+        source: BinaryIO | Iterable[bytes | memoryview],
         *,
         size_bytes_max: int | None = None,
         expect_sha256: str | None = None,
@@ -104,7 +104,7 @@ class BlobStore:
         with path.open("rb") as file:
             return self.put_stream(file)
 
-    def put_bytes(self, data: bytes) -> StoredBlob:
+    def put_bytes(self, data: bytes | memoryview) -> StoredBlob:
         """Store bytes that are in memory."""
         return self.put_stream([data])
 
@@ -196,7 +196,7 @@ class BlobStore:
         folder = _parts_folder(upload_key)
         return [(int(name), f"{folder}/{name}") for name in self.objects.names(folder)]
 
-    def _stream_parts(self, upload_key: str) -> Iterator[bytes]:
+    def _stream_parts(self, upload_key: str) -> Iterator[bytes | memoryview]:
         for _, name in self._parts(upload_key):
             with self.objects.open(name, 0, self.objects.size(name) or 0) as file:
                 yield from _chunks(file)
@@ -238,7 +238,7 @@ def _spool(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
             path.unlink(missing_ok=True)
 
 
-def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
+def _chunks(source: BinaryIO | Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Give the bytes of a file or of an iterable, in pieces."""
     read = getattr(source, "read", None)
     if read is None:

@@ -53,13 +53,14 @@ class HandBack:
 
 
 class SeenReplica(NamedTuple):
-    """A replica that the sync mentioned, as it was before the sync."""
+    """A replica that the sync mentioned, as it was before the sync, and whether the sync moved it."""
 
     vehicle_id: int
     attempt: int
     state: str
     rows: int
     commitment: bytes | None
+    has_moved: bool
 
 
 class LeasedReplica(NamedTuple):
@@ -88,13 +89,20 @@ def record_sync(
     Locks the presence row until the transaction ends.
     """
     rows = fetch_all("record_sync", _sync_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now))
-    if not rows or rows[0][0] != "guard":
+    if all(row[0] != "guard" for row in rows):
         return None
+    moved = {(row[1], row[2]) for row in rows if row[0] == "moved"}
     return {
         UnitKey(batch_id, unit_number): SeenReplica(
-            vehicle_id, attempt, state, row_count, None if commitment is None else bytes(commitment)
+            vehicle_id,
+            attempt,
+            state,
+            row_count,
+            None if commitment is None else bytes(commitment),
+            (batch_id, unit_number) in moved,
         )
-        for _, batch_id, unit_number, vehicle_id, attempt, state, row_count, commitment in rows[1:]
+        for kind, batch_id, unit_number, vehicle_id, attempt, state, row_count, commitment in rows
+        if kind == "seen"
     }
 
 

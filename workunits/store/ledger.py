@@ -10,13 +10,17 @@ from django.db import transaction
 
 from workunits.domain.errors import FleetError
 from workunits.models import Account, Batch, BatchProgress, Project
-from workunits.store.db import cursor, fetch_all
+from workunits.store.db import cursor, execute, fetch_all, fetch_one
 
 
 class TransferKeyReused(FleetError):
     """This idempotency key belongs to another transfer."""
 
     code: ClassVar[str] = "transfer_key_reused"
+
+
+class SettlementIncomplete(RuntimeError):
+    """An owner's earnings found no transfer: a bug, for which nothing of this settlement was kept."""
 
 
 def budget_account(project: Project, *, now: datetime) -> Account:
@@ -72,16 +76,17 @@ def settle_batch(batch_id: int, *, now: datetime) -> int:
     if progress is None or progress.settled_verdict_number == progress.verdict_number:
         return 0
     project = Batch.objects.select_related("project").get(id=batch_id).project
-    transfers = fetch_all(
-        "settle_batch",
-        {
-            "batch_id": batch_id,
-            "settled": progress.settled_verdict_number,
-            "upto": progress.verdict_number,
-            "budget_account_id": budget_account(project, now=now).id,
-            "now": now,
-        },
-    )
+    window = {
+        "batch_id": batch_id,
+        "settled": progress.settled_verdict_number,
+        "upto": progress.verdict_number,
+        "budget_account_id": budget_account(project, now=now).id,
+        "now": now,
+    }
+    execute("open_owner_accounts", window)
+    owners, written, stood = fetch_one("settle_batch", window) or (0, 0, 0)
+    if owners != written + stood:
+        raise SettlementIncomplete(f"batch {batch_id}: {owners} owners earned, {written + stood} transfers stand")
     progress.settled_verdict_number = progress.verdict_number
     progress.save(update_fields=["settled_verdict_number"])
-    return len(transfers)
+    return int(written)

@@ -95,7 +95,7 @@ class InlineBackground:
         """Return True until the ended call is collected."""
         return any(ended.kind == kind for ended in self._ended)
 
-    def collect(self, wait_seconds: float = 0.0) -> list[Ended]:  # noqa: ARG002 - nothing to wait for
+    def collect(self, wait_seconds: float = 0.0) -> list[Ended]:
         """Return what has ended."""
         ended, self._ended = self._ended, []
         return ended

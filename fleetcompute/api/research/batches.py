@@ -76,7 +76,7 @@ class BatchesView(ResearchView):
                 now=now,
             )
             # Robust: the batch is there; when the broker is away, the sweep finds it.
-            transaction.on_commit(lambda: tasks.split_batch.delay(batch_id=batch.pk), robust=True)
+            tasks.send_nudge(tasks.split_batch, batch_id=batch.pk)
             return Answer(202, present_batch(batch))
 
         answer = answer_once(
@@ -141,7 +141,7 @@ class BatchCancelView(BatchResource):
         """End the batch; rows that are done stay."""
         with transaction.atomic():
             intake.cancel_batch(project_id=self.project_id_of(request), batch_public_id=public_id)
-            transaction.on_commit(lambda: tasks.sweep.delay(), robust=True)
+            tasks.send_nudge(tasks.sweep)
         return Response(present_batch(self.batch_of(request, public_id)))
 
 

@@ -167,7 +167,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
     if operation.path.endswith("/results"):
         responses["206"] = {"description": "The range that was asked for", "content": content}
-    codes = ("api_key_missing", "api_key_invalid", "scope_missing", "rate_limited", "invalid_request", *operation.problems)
+    codes = (
+        "api_key_missing",
+        "api_key_invalid",
+        "scope_missing",
+        "rate_limited",
+        "invalid_request",
+        *operation.problems,
+    )
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(PROBLEMS[code].status, []).append(code)

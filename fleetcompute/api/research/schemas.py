@@ -40,12 +40,18 @@ def a_list(items: Schema) -> Schema:
 
 def page(item: str) -> Schema:
     """Return a page of a list."""
-    return thing({"data": a_list(ref(item)), "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
+    return thing(
+        {"data": a_list(ref(item)), "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}}
+    )
 
 
 _TENSOR: Final = {"name": TEXT, "dtype": {"enum": list(DTYPE_BYTES)}, "shape": a_list(WHOLE)}
 _PROGRESS: Final = {
-    "status": {"type": "string", "description": "Open: accept values not listed.", "examples": [s.value for s in BatchStatus]},
+    "status": {
+        "type": "string",
+        "description": "Open: accept values not listed.",
+        "examples": [s.value for s in BatchStatus],
+    },
     "outcome": {"enum": [*[outcome.value for outcome in BatchOutcome], None]},
     "status_reason": TEXT,
     "counts": ref("Counts"),
@@ -60,7 +66,11 @@ _UNIT: Final = {
     "decided_at": TIME_OR_NULL,
     "reason": TEXT,
     "reward_microcredits": WHOLE,
-    "replicas": {"type": "object", "additionalProperties": WHOLE, "description": "How many replicas are in each state."},
+    "replicas": {
+        "type": "object",
+        "additionalProperties": WHOLE,
+        "description": "How many replicas are in each state.",
+    },
 }
 _ATTEMPT: Final = {
     "state": {"enum": [state.value for state in ReplicaState]},
@@ -163,7 +173,9 @@ COMPONENTS: Final[dict[str, Schema]] = {
             "detail": TEXT,
             "code": TEXT,
             "retryable": {"type": "boolean"},
-            "errors": a_list({"type": "object", "properties": {"pointer": TEXT, "where": TEXT, "code": TEXT, "detail": TEXT}}),
+            "errors": a_list(
+                {"type": "object", "properties": {"pointer": TEXT, "where": TEXT, "code": TEXT, "detail": TEXT}}
+            ),
         },
         optional=("errors",),
         description="RFC 9457.",
@@ -177,7 +189,10 @@ COMPONENTS: Final[dict[str, Schema]] = {
 MODEL_OPTIONS: Final[dict[str, Schema]] = {
     "name": {"type": "string", "maxLength": 120},
     "batch_rows": {"type": "integer", "minimum": 1, "maximum": BATCH_ROWS_MAX, "default": 16},
-    "fixed_dims": {"type": "string", "description": 'JSON: a value for each free dimension but the rows\': {"sequence": 16}'},
+    "fixed_dims": {
+        "type": "string",
+        "description": 'JSON: a value for each free dimension but the rows\': {"sequence": 16}',
+    },
     "outputs": {"type": "string", "description": "JSON list of the outputs wanted: [{name, comparator?, tolerance?}]"},
 }
 DATASET_OPTIONS: Final[dict[str, Schema]] = {

@@ -50,7 +50,9 @@ class ModelOptions(serializers.Serializer[Any]):
             raise serializers.ValidationError("must be a JSON list of objects")
         for item in value:
             if not isinstance(item, dict) or not isinstance(item.get("name"), str) or set(item) - _OUTPUT_MEMBERS:
-                raise serializers.ValidationError("each output is an object: name, comparator (optional), tolerance (optional)")
+                raise serializers.ValidationError(
+                    "each output is an object: name, comparator (optional), tolerance (optional)"
+                )
             tolerance = item.get("tolerance", 0)
             if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 0.1:
                 raise serializers.ValidationError(f"the tolerance of {item['name']!r} must be 0 to 0.1")

@@ -1,0 +1,49 @@
+"""`/batches`: a researcher's batches."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+
+@pytest.fixture
+def researcher(db) -> Client:
+    from workunits.pipeline.accounts import ensure_user
+
+    client = Client()
+    client.force_login(ensure_user(username="rita", email="rita@example.org"))
+    return client
+
+
+def test_only_ones_own_projects_are_shown(researcher, db) -> None:
+    from tests.engine.factories import make_batch
+    from workunits.models import User
+
+    mine, other = make_batch(units=4, rows=2), make_batch()
+    mine.project.members.add(User.objects.get(username="rita"))
+    page = researcher.get("/batches").content.decode()
+    assert mine.public_id in page
+    assert "0 of 8 rows" in page
+    assert other.public_id not in page
+    assert researcher.get(f"/batches/{other.public_id}").status_code == 404
+
+
+def test_a_batch_shows_its_counts(researcher, db) -> None:
+    from tests.engine.factories import Car, make_batch, NOW
+    from workunits.models import User
+    from workunits.pipeline.validate import validate_ready
+
+    batch = make_batch(units=4, rows=2, quorum=1)
+    batch.project.members.add(User.objects.get(username="rita"))
+    car = Car()
+    car.lease(2)
+    car.report_all()
+    validate_ready(now=NOW)
+    page = researcher.get(f"/batches/{batch.public_id}")
+    assert (page.context["counts"].succeeded, page.context["counts"].pending, page.context["percent"]) == (4, 4, 50)
+    assert '<progress max="8" value="4">50 %</progress>' in page.content.decode()
+
+
+def test_somebody_without_cars_lands_on_the_batches(researcher) -> None:
+    answer = researcher.get("/")
+    assert (answer.status_code, answer["Location"]) == (302, "/batches")
