@@ -17,13 +17,13 @@ _ABSENT_BLOB: Final = "0" * 64
 
 
 @never_cache
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz(_request: HttpRequest) -> JsonResponse:
     """Answer; nothing else is looked at, for a process is not restarted because its database is away."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
-def readyz(request: HttpRequest) -> JsonResponse:
+def readyz(_request: HttpRequest) -> JsonResponse:
     """Try each service once; 503 naming those that do not answer, with no detail for strangers."""
     checks = {"database": _database_answers, "cache": _cache_keeps, "blob_store": _blob_store_answers}
     states = {name: "ok" if _passes(check) else "down" for name, check in checks.items()}

@@ -10,17 +10,17 @@ from fleetcompute.api.errors import PROBLEM_TYPE, problem_document
 from fleetcompute.api.problems import PROBLEMS, problem_of
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001  (Django passes it)
     """Answer a request that Django refused to read."""
     return _answer(request, "malformed_request")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001  (Django passes it)
     """Answer somebody who may not see this."""
     return _answer(request, "scope_missing" if _is_api(request) else "page_forbidden")
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001  (Django passes it)
     """Answer an address that nothing has."""
     return _answer(request, "not_found")
 

@@ -38,7 +38,7 @@ def newest_first(
     limit = read_limit(request)
     after = request.query_params.get("after")
     if after is not None:
-        last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()
+        last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()  # noqa: SLF001
         if last is None:
             raise _invalid("after", "after is not a cursor that this list gave out.")
         rows = rows.filter(pk__lt=last)

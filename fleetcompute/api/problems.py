@@ -23,47 +23,74 @@ PROBLEMS: Final[dict[str, Problem]] = {
         400, "The request cannot be read", "The body, a header or a field cannot be read; `detail` names it."
     ),
     "invalid_request": Problem(
-        422, "A value is not allowed", "The request can be read, but a value in it is not allowed; `errors` points at it."
+        422,
+        "A value is not allowed",
+        "The request can be read, but a value in it is not allowed; `errors` points at it.",
     ),
     "not_found": Problem(404, "There is nothing here", "The address is wrong, or what it names is not yours."),
     "page_forbidden": Problem(403, "This page is not for you", "Sign in as somebody who may see it."),
-    "method_not_allowed": Problem(405, "The method is not allowed", "The header `Allow` lists the methods of this address."),
-    "not_acceptable": Problem(406, "The wanted form is not offered", "Ask for one of the forms that the documentation lists."),
+    "method_not_allowed": Problem(
+        405, "The method is not allowed", "The header `Allow` lists the methods of this address."
+    ),
+    "not_acceptable": Problem(
+        406, "The wanted form is not offered", "Ask for one of the forms that the documentation lists."
+    ),
     "unsupported_media_type": Problem(
         415, "The body's type is not supported", "Send one of the content types that the documentation lists."
     ),
     "length_required": Problem(411, "The length is missing", "An upload needs a Content-Length."),
     "body_too_large": Problem(413, "The body is too large", "The body is over the limit that `detail` names."),
     "blob_missing": Problem(404, "The file is gone", "It is not in the blob store any more."),
-    "blob_digest_mismatch": Problem(422, "The bytes are not those announced", "They do not have the announced SHA-256."),
-    "split_refused": Problem(422, "The dataset cannot be cut", "The batch cannot be cut into work units; `detail` says why."),
-    "rows_not_once": Problem(500, "A result would miss or repeat a row", "The result was not written; an operator is needed."),
-    "units_changed": Problem(409, "The units changed meanwhile", "Work units were decided anew; try again.", retryable=True),
-    "transfer_key_reused": Problem(500, "A transfer's key was used before", "Nothing was booked; an operator is needed."),
+    "blob_digest_mismatch": Problem(
+        422, "The bytes are not those announced", "They do not have the announced SHA-256."
+    ),
+    "split_refused": Problem(
+        422, "The dataset cannot be cut", "The batch cannot be cut into work units; `detail` says why."
+    ),
+    "rows_not_once": Problem(
+        500, "A result would miss or repeat a row", "The result was not written; an operator is needed."
+    ),
+    "units_changed": Problem(
+        409, "The units changed meanwhile", "Work units were decided anew; try again.", retryable=True
+    ),
+    "transfer_key_reused": Problem(
+        500, "A transfer's key was used before", "Nothing was booked; an operator is needed."
+    ),
     "result_unknown": Problem(404, "There is no such result", "There is no such batch, or not in this format."),
     "range_not_satisfiable": Problem(416, "The range is outside the file", "`Content-Range` gives the file's length."),
     "rate_limited": Problem(429, "Too many requests", "Wait as long as the header `Retry-After` says.", retryable=True),
-    "internal_error": Problem(500, "Our mistake", "Something failed here; nothing was changed. Try again later.", retryable=True),
-    "unavailable": Problem(503, "Not ready", "A service that this depends on does not answer; try again.", retryable=True),
+    "internal_error": Problem(
+        500, "Our mistake", "Something failed here; nothing was changed. Try again later.", retryable=True
+    ),
+    "unavailable": Problem(
+        503, "Not ready", "A service that this depends on does not answer; try again.", retryable=True
+    ),
     # Researchers
     "api_key_missing": Problem(401, "An API key is needed", "Send the header `Authorization: Bearer fleet_sk_live_…`."),
     "api_key_invalid": Problem(401, "The API key is not valid", "It is unknown, revoked or expired; make a new one."),
     "scope_missing": Problem(403, "The API key lacks a scope", "`detail` names the scope; make a key that has it."),
     "model_refused": Problem(
-        422, "The model was refused", "`errors` lists what is wrong and where (node, operator, opset). Nothing was stored."
+        422,
+        "The model was refused",
+        "`errors` lists what is wrong and where (node, operator, opset). Nothing was stored.",
     ),
     "dataset_refused": Problem(
         422, "The dataset was refused", "`detail` names file, column and row. Nothing was stored."
     ),
     "digest_mismatch": Problem(
-        422, "The bytes are not those announced", "Their SHA-256 differs from Content-Digest; send them again.", retryable=True
+        422,
+        "The bytes are not those announced",
+        "Their SHA-256 differs from Content-Digest; send them again.",
+        retryable=True,
     ),
     "model_unknown": Problem(404, "There is no such model", "This project has no model with that id."),
     "dataset_unknown": Problem(404, "There is no such dataset", "This project has no dataset with that id."),
     "batch_unknown": Problem(404, "There is no such batch", "This project has no batch with that id."),
     "unit_unknown": Problem(404, "There is no such work unit", "Units are numbered from 0 in input order."),
     "dataset_mismatch": Problem(
-        422, "The dataset does not fit the model", "Each entry of `errors` names a model input and the dataset's column."
+        422,
+        "The dataset does not fit the model",
+        "Each entry of `errors` names a model input and the dataset's column.",
     ),
     "batch_state_conflict": Problem(
         409, "The batch's state does not allow this", "`detail` names the state; look at the batch again."
@@ -75,8 +102,10 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "idempotency_key_reused": Problem(
         422, "The idempotency key was used for another request", "Use a new key for a new request; keys last 24 hours."
     ),
-    # Vehicles (docs/reference/vehicle-wire.md)
-    "signature_missing": Problem(401, "The signature is missing", "Every request but `pair/device` is signed with the car's key."),
+    # Vehicles: see docs/reference/vehicle-wire.md
+    "signature_missing": Problem(
+        401, "The signature is missing", "Every request but `pair/device` is signed with the car's key."
+    ),
     "signature_invalid": Problem(401, "The signature is wrong", "It does not fit the request or the car's key."),
     "signature_expired": Problem(
         401, "The signature is too old", "The clock is too far off; use the answer's `Date`.", retryable=True
@@ -90,7 +119,9 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "lease_expired": Problem(410, "The lease has ended", "The unit went to another car; drop it."),
     "replica_ended": Problem(410, "The replica has ended", "It was returned, errored or cancelled already."),
     "output_digest_mismatch": Problem(
-        422, "The output is not the committed one", "The bytes do not have the committed SHA-256; upload them again.",
+        422,
+        "The output is not the committed one",
+        "The bytes do not have the committed SHA-256; upload them again.",
         retryable=True,
     ),
     "output_malformed": Problem(
@@ -102,13 +133,15 @@ PROBLEMS: Final[dict[str, Problem]] = {
     ),
     "upload_not_expected": Problem(409, "Nothing was committed", "Commit the output's digest in a sync first."),
     "blob_not_leased": Problem(404, "The blob is not leased to this car", "No live lease of this car names it."),
-    "authorization_pending": Problem(400, "The owner has not answered yet", "Ask again after the interval.", retryable=True),
+    "authorization_pending": Problem(
+        400, "The owner has not answered yet", "Ask again after the interval.", retryable=True
+    ),
     "slow_down": Problem(400, "Asked too often", "Wait five seconds longer between requests.", retryable=True),
     "access_denied": Problem(400, "The owner refused", "The owner did not approve this car."),
     "expired_token": Problem(400, "The code has expired", "Start the pairing again."),
     "pairing_unknown": Problem(404, "There is no such pairing", "Check the code on the car's screen."),
     "key_already_paired": Problem(409, "The key is paired already", "This key belongs to a vehicle already."),
-}  # fmt: skip
+}
 
 # RFC 8628 wants these under the member `error` as well.
 DEVICE_GRANT_CODES: Final = frozenset({"authorization_pending", "slow_down", "access_denied", "expired_token"})

@@ -72,7 +72,7 @@ def serve_file(
 ) -> HttpResponseBase:
     """Answer as `serve_blob` does, from a file that may be another one at the next call. It is closed at the end."""
 
-    def open_range(start: int, end: int) -> BinaryIO:
+    def open_range(start: int, _end: int) -> BinaryIO:
         opened.seek(start)
         return opened
 

@@ -20,7 +20,7 @@ else:
     AnyAdmin, AnyInline, AnyPaginator = admin.ModelAdmin, admin.TabularInline, Paginator
 
 ROWS_SHOWN: Final = 50
-# A list without a filter says "so many or more": counting partitions of millions of rows for a page number helps nobody.
+# Beyond this a list says no more how many rows there are: counting millions for a page number helps nobody.
 COUNT_MAX: Final = 10_000
 
 
@@ -106,7 +106,7 @@ def hexadecimal(name: str, label: str) -> Callable[[Any, Any], str]:
     """Return a column that shows the bytes of `name` as hex digits."""
 
     @admin.display(description=label)
-    def column(self: Any, row: Any) -> str:
+    def column(_section: Any, row: Any) -> str:
         value = getattr(row, name)
         return bytes(value).hex() if value is not None else ""
 

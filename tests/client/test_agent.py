@@ -117,18 +117,19 @@ def test_a_departure_kills_the_runner_and_hands_everything_back_before_the_pace_
 
 
 def test_a_car_that_comes_back_works_again(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=160)
+    add_units(fleet, 3, rows=80)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     worker.vehicle.leave()
-    worker.step_until(lambda: fleet.count("waiting") == 3)
+    worker.step_until(lambda: fleet.count("leased") == 0)
+    assert fleet.hand_backs
     worker.vehicle.come_back()
     worker.step_until(lambda: fleet.count("stored") == 3)
     assert_all_right(fleet)
 
 
 def test_a_short_absence_freezes_the_runner_and_keeps_the_work(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=160)
+    add_units(fleet, 2, rows=80)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid, tokens = runner_pid(worker), [unit.token for unit in fleet.units]
@@ -183,7 +184,7 @@ def test_a_finished_result_is_offered_even_when_the_car_has_left(fleet: FakeFlee
 
 
 def test_a_crash_of_the_runner_blames_the_unit_that_ran_and_no_other(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=160)
+    add_units(fleet, 3, rows=80)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     guilty = worker.parts.workshop.given_tokens[0]
@@ -218,7 +219,7 @@ def test_a_unit_that_cannot_be_run_is_handed_back_with_its_reason(
 
 
 def test_the_time_limit_stands_still_while_the_runner_is_frozen(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 1, rows=160, seconds=30)
+    add_units(fleet, 1, rows=80, seconds=30)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     now = boot_seconds()
@@ -317,7 +318,7 @@ def test_a_cancelled_unit_is_dropped_and_the_runner_stopped(fleet: FakeFleet, ca
 
 
 def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=160)
+    add_units(fleet, 2, rows=80)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     first, second = worker.parts.workshop.given_tokens
@@ -455,7 +456,7 @@ def test_shutting_down_hands_back_what_is_held_and_says_so(fleet: FakeFleet, car
 
 
 def test_shutting_down_can_keep_the_work_for_the_next_start(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=160)
+    add_units(fleet, 3, rows=80)
     first = car(on_stop="keep", **SLOW)
     first.step_until(lambda: first.parts.workshop.rows_done > 0)
     tokens = [unit.token for unit in fleet.units]

@@ -1,4 +1,4 @@
-"""Every table is in the console, none that the engine or money lives in can be edited, and no list counts a whole table."""
+"""Every table is in the console; no row of engine or money can be edited; no list counts a whole table."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_only_ones_own_projects_are_shown(researcher, db) -> None:
 
 
 def test_a_batch_shows_its_counts(researcher, db) -> None:
-    from tests.engine.factories import Car, make_batch, NOW
+    from tests.engine.factories import NOW, Car, make_batch
     from workunits.models import User
     from workunits.pipeline.validate import validate_ready
 

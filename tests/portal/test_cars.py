@@ -31,7 +31,7 @@ def test_a_car_is_shown_with_its_reasons_and_last_contact(browser, car) -> None:
 
 
 def test_credits_are_what_the_ledger_and_the_pending_items_say(browser, owner) -> None:
-    from tests.engine.factories import Car, make_batch, make_vehicle, NOW
+    from tests.engine.factories import NOW, Car, make_batch, make_vehicle
     from workunits.pipeline.credit import settle_credit
     from workunits.pipeline.validate import validate_ready
     from workunits.selectors.fleet import OwnerCredits, get_credits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from tests.research.onnx_files import npz_bytes
 
@@ -49,7 +50,7 @@ def test_the_split_is_nudged_when_the_order_has_committed(
     from workunits.models import Batch
 
     nudged: list[int] = []
-    monkeypatch.setattr(tasks.split_batch, "delay", lambda *, batch_id: nudged.append(batch_id))
+    monkeypatch.setattr(tasks.split_batch, "apply_async", lambda *, kwargs, retry: nudged.append(kwargs["batch_id"]))
     with django_capture_on_commit_callbacks(execute=True):
         caller.post("/batches", ordered)
         assert nudged == []
@@ -62,10 +63,10 @@ def test_a_broker_that_is_away_does_not_fail_the_order(
     from workunits import tasks
     from workunits.models import Batch
 
-    def fail(*, batch_id: int) -> None:
-        raise ConnectionError
+    def fail(*, kwargs: dict[str, int], retry: bool) -> None:
+        raise OperationalError
 
-    monkeypatch.setattr(tasks.split_batch, "delay", fail)
+    monkeypatch.setattr(tasks.split_batch, "apply_async", fail)
     with django_capture_on_commit_callbacks(execute=True):
         assert caller.post("/batches", ordered).status_code == 202
     assert Batch.objects.count() == 1

@@ -39,9 +39,9 @@ def cut(caller, ordered, monkeypatch, settings):
 
 def work(batch_id: str, *, leases: int = 1) -> None:
     """Let one car lease so many units, report them rightly, and have them judged."""
-    from tests.engine.factories import Car, commit
     from django.utils import timezone
 
+    from tests.engine.factories import Car, commit
     from workunits.models import Unit
     from workunits.pipeline.validate import validate_ready
 
@@ -74,8 +74,9 @@ def test_nothing_decided_yet_is_said_so(caller, cut) -> None:
 
 
 def test_counts_follow_the_work_and_always_sum(caller, cut) -> None:
-    from tests.engine.factories import Car
     from django.utils import timezone
+
+    from tests.engine.factories import Car
 
     Car(memory_bytes=2**40).lease(1, at=timezone.now())
     counts = caller.get(f"/batches/{cut}/progress").json()["counts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_a_file_over_the_cap_is_refused_unread(tmp_path) -> None:
 
 def test_too_many_nodes_are_refused(tmp_path) -> None:
     chain = ["x", *(f"t{number}" for number in range(20)), "y"]
-    nodes = [helper.make_node("Relu", [left], [right]) for left, right in zip(chain, chain[1:], strict=False)]
+    nodes = [helper.make_node("Relu", [left], [right]) for left, right in itertools.pairwise(chain)]
     limits = AdmissionLimits(nodes_max=20, seconds=20)
     data = model_of(nodes, outputs=[value("y", "rows", 4)]).SerializeToString()
     assert refusals(tmp_path, data, limits=limits) == [("too_many_nodes", "")]
@@ -232,9 +233,7 @@ def test_a_load_without_end_is_stopped(tmp_path) -> None:
     """Folding constants is work that onnxruntime does while it loads: sixty products of 4096-square matrices."""
     chain = ["huge", *(f"t{number}" for number in range(60))]
     nodes = [helper.make_node("ConstantOfShape", ["shape"], ["huge"])]
-    nodes += [
-        helper.make_node("MatMul", [left, "huge"], [right]) for left, right in zip(chain, chain[1:], strict=False)
-    ]
+    nodes += [helper.make_node("MatMul", [left, "huge"], [right]) for left, right in itertools.pairwise(chain)]
     nodes += [
         helper.make_node("ReduceMax", [chain[-1]], ["top"], keepdims=0),
         helper.make_node("Add", ["x", "top"], ["y"]),

@@ -53,6 +53,8 @@ def count_rows(data: bytes, specs: tuple[TensorSpec, ...]) -> int:
     if len(data) < 8 or not 2 <= header_bytes <= min(HEADER_BYTES_MAX, len(data) - 8):
         raise OutputMalformed("the output is not a safetensors document: its header length is wrong")
     rows = _rows_of_header(data[8 : 8 + header_bytes], specs[0].name)
+    if rows < 1:
+        raise OutputMalformed("the output has no rows")
     check_document(data, specs, rows)
     return rows
 

@@ -6,12 +6,15 @@ a pipe with a size cap. The child ends with the thread that started it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,9 +78,6 @@ def _run_child(request: AdmissionRequest, model_fd: int, folder: str) -> tuple[i
 
 def _read_capped(child: subprocess.Popen[bytes], request: AdmissionRequest) -> bytes:
     """Read the report until the child closes it; raises TimeoutExpired after the wall limit or past the size cap."""
-    import selectors
-    import time
-
     assert child.stdout is not None
     deadline = time.monotonic() + request.limits.seconds
     parts: list[bytes] = []
@@ -95,10 +95,8 @@ def _read_capped(child: subprocess.Popen[bytes], request: AdmissionRequest) -> b
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
     """Kill whatever is left of the child's process group, and reap the child."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     child.wait()
     if child.stdout is not None:
         child.stdout.close()

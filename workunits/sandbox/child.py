@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-import numpy  # noqa: F401  (every import happens before the file system is shut)
+# Every import happens before the file system is shut.
 import onnx
 import onnx.checker
 import onnx.numpy_helper

@@ -26,8 +26,8 @@ class MemoryProbe:
     """Reads this process's peak resident memory. Opened before the file system is shut."""
 
     def __init__(self) -> None:
-        self._status = open("/proc/self/status", "rb", buffering=0)  # noqa: SIM115  (held for the child's life)
-        self._reset = open("/proc/self/clear_refs", "wb", buffering=0)  # noqa: SIM115
+        self._status = open("/proc/self/status", "rb", buffering=0)  # noqa: SIM115, PTH123  (held for the child's life)
+        self._reset = open("/proc/self/clear_refs", "wb", buffering=0)  # noqa: SIM115, PTH123
 
     def reset_peak(self) -> None:
         """Let the peak start again from what is resident now."""
@@ -83,7 +83,7 @@ def open_session(model: bytes, level: ort.GraphOptimizationLevel, save_to: str =
         options.optimized_model_filepath = save_to
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes, and bare ones for memory
+    except Exception as error:  # noqa: BLE001  onnxruntime raises a dozen unrelated classes, and bare ones for memory
         raise refuse("load_failed", "", f"onnxruntime cannot load the model: {_one_line(error)}") from None
 
 
@@ -92,7 +92,7 @@ def _run(
 ) -> list[np.ndarray[Any, Any]]:
     try:
         return list(session.run(names, feed))
-    except Exception as error:  # as above
+    except Exception as error:  # noqa: BLE001  as above
         raise refuse("dry_run_failed", "", f"The model fails on rows of zeros: {_one_line(error)}") from None
 
 

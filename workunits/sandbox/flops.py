@@ -38,7 +38,7 @@ def count_per_row(model_bytes: bytes, feed: dict[str, np.ndarray[Any, Any]]) -> 
     session = open_session(model.SerializeToString(), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     try:
         arrays = session.run(exposed, feed) if exposed else []
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes
+    except Exception as error:  # noqa: BLE001  onnxruntime raises a dozen unrelated classes
         raise refuse("flops_not_counted", "", f"The work of a row cannot be counted: {error}") from None
     floats = set()
     for name, array in zip(exposed, arrays, strict=True):
@@ -193,11 +193,11 @@ def _trees(node: NodeProto, shapes: Shapes) -> int:
     return rows[0] * trees * math.ceil(math.log2(nodes / trees + 1))
 
 
-def _linear(node: NodeProto, shapes: Shapes) -> int:
+def _linear(node: NodeProto, _shapes: Shapes) -> int:
     return 2 * _floats_count(node, "coefficients")
 
 
-def _support_vectors(node: NodeProto, shapes: Shapes) -> int:
+def _support_vectors(node: NodeProto, _shapes: Shapes) -> int:
     return 3 * _floats_count(node, "support_vectors") + 2 * _floats_count(node, "coefficients")
 
 

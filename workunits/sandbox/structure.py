@@ -39,7 +39,7 @@ def check(model: ModelProto, model_bytes: bytes, limits: AdmissionLimits) -> Non
         raise Refused(*problems)
     try:
         onnx.checker.check_model(model_bytes, full_check=True)
-    except Exception as error:  # the checker raises several unrelated types, some of them bare
+    except Exception as error:  # noqa: BLE001  the checker raises several unrelated types, some of them bare
         raise refuse("invalid_model", "", f"onnx.checker refuses the model: {_one_line(error)}") from None
 
 

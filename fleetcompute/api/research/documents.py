@@ -44,53 +44,110 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("get", "/me", "Who am I: project, key, scopes", "", "Me"),
     Operation("get", "/models", "List models, newest first", "models:read", "ModelPage", query=_PAGE),
     Operation(
-        "post", "/models", "Examine and register an ONNX model", "models:write", "Model", 201,
-        MODEL_OPTIONS, ("name",), "file", ("model_refused", *_UPLOAD),
+        "post",
+        "/models",
+        "Examine and register an ONNX model",
+        "models:write",
+        "Model",
+        201,
+        MODEL_OPTIONS,
+        ("name",),
+        "file",
+        ("model_refused", *_UPLOAD),
     ),
     Operation("get", "/models/{id}", "Read a model", "models:read", "Model", problems=("model_unknown",)),
     Operation("get", "/datasets", "List datasets, newest first", "batches:read", "DatasetPage", query=_PAGE),
     Operation(
-        "post", "/datasets", "Check and register a Parquet or NPZ dataset", "datasets:write", "Dataset", 201,
-        DATASET_OPTIONS, ("name", "format"), "file", ("dataset_refused", *_UPLOAD),
+        "post",
+        "/datasets",
+        "Check and register a Parquet or NPZ dataset",
+        "datasets:write",
+        "Dataset",
+        201,
+        DATASET_OPTIONS,
+        ("name", "format"),
+        "file",
+        ("dataset_refused", *_UPLOAD),
     ),
     Operation("get", "/datasets/{id}", "Read a dataset", "batches:read", "Dataset", problems=("dataset_unknown",)),
     Operation(
-        "get", "/batches", "List batches, newest first", "batches:read", "BatchPage",
+        "get",
+        "/batches",
+        "List batches, newest first",
+        "batches:read",
+        "BatchPage",
         query={**_PAGE, "status": {"type": "string"}},
     ),
     Operation(
-        "post", "/batches", "Run a model over a dataset (honours Idempotency-Key)", "batches:write", "Batch", 202,
+        "post",
+        "/batches",
+        "Run a model over a dataset (honours Idempotency-Key)",
+        "batches:write",
+        "Batch",
+        202,
         body="BatchRequest",
-        problems=("model_unknown", "dataset_unknown", "dataset_mismatch", "idempotency_key_reused", "malformed_request"),
+        problems=(
+            "model_unknown",
+            "dataset_unknown",
+            "dataset_mismatch",
+            "idempotency_key_reused",
+            "malformed_request",
+        ),
     ),
-    Operation("get", "/batches/{id}", "Read a batch (ETag, Retry-After)", "batches:read", "Batch", problems=("batch_unknown",)),
+    Operation(
+        "get", "/batches/{id}", "Read a batch (ETag, Retry-After)", "batches:read", "Batch", problems=("batch_unknown",)
+    ),
     Operation("get", "/batches/{id}/progress", "Live counts", "batches:read", "Progress", problems=("batch_unknown",)),
     Operation(
-        "post", "/batches/{id}/pause", "Lease nothing new", "batches:write", "Batch",
+        "post",
+        "/batches/{id}/pause",
+        "Lease nothing new",
+        "batches:write",
+        "Batch",
         problems=("batch_unknown", "batch_state_conflict"),
     ),
     Operation(
-        "post", "/batches/{id}/resume", "Lease again", "batches:write", "Batch",
+        "post",
+        "/batches/{id}/resume",
+        "Lease again",
+        "batches:write",
+        "Batch",
         problems=("batch_unknown", "batch_state_conflict"),
     ),
     Operation(
-        "post", "/batches/{id}/cancel", "End a batch; rows that are done stay", "batches:write", "Batch",
+        "post",
+        "/batches/{id}/cancel",
+        "End a batch; rows that are done stay",
+        "batches:write",
+        "Batch",
         problems=("batch_unknown", "batch_state_conflict"),
     ),
     Operation(
-        "get", "/batches/{id}/units", "List work units in input order", "batches:read", "UnitPage", query=_PAGE,
+        "get",
+        "/batches/{id}/units",
+        "List work units in input order",
+        "batches:read",
+        "UnitPage",
+        query=_PAGE,
         problems=("batch_unknown",),
     ),
     Operation(
-        "get", "/batches/{id}/units/{number}", "Read a work unit and its replicas' history", "batches:read", "UnitDetail",
+        "get",
+        "/batches/{id}/units/{number}",
+        "Read a work unit and its replicas' history",
+        "batches:read",
+        "UnitDetail",
         problems=("batch_unknown", "unit_unknown"),
     ),
     Operation(
-        "get", "/batches/{id}/results", "The result file, in part while the batch runs (Range, ETag)", "results:read",
+        "get",
+        "/batches/{id}/results",
+        "The result file, in part while the batch runs (Range, ETag)",
+        "results:read",
         query={"format": {"enum": ["parquet", "npz"], "default": "parquet"}},
         problems=("batch_unknown", "results_not_ready", "results_unavailable", "range_not_satisfiable"),
     ),
-)  # fmt: skip
+)
 
 
 @cache
@@ -115,7 +172,7 @@ def build_document() -> dict[str, Any]:
     }
 
 
-def openapi_json(request: HttpRequest) -> HttpResponse:
+def openapi_json(_request: HttpRequest) -> HttpResponse:
     """Send the document."""
     return HttpResponse(orjson.dumps(build_document()), content_type="application/json")
 

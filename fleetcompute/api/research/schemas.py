@@ -1,4 +1,4 @@
-"""The shapes of the researcher's API, as OpenAPI 3.1 components (JSON Schema 2020-12). Tests check answers against them."""
+"""The shapes of the researcher's API as OpenAPI 3.1 components (JSON Schema 2020-12); tests check answers by them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _PROGRESS: Final = {
     "outcome": {"enum": [*[outcome.value for outcome in BatchOutcome], None]},
     "status_reason": TEXT,
     "counts": ref("Counts"),
-    "units": thing({name: WHOLE for name in ("total", "open", "validated", "failed", "cancelled")}),
+    "units": thing(dict.fromkeys(("total", "open", "validated", "failed", "cancelled"), WHOLE)),
 }
 _UNIT: Final = {
     "number": WHOLE,
@@ -139,7 +139,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         optional=("quorum", "priority", "unit_target_seconds", "metadata"),
     ),
     "Counts": thing(
-        {name: WHOLE for name in ("total", "pending", "running", "succeeded", "failed", "cancelled", "expired")},
+        dict.fromkeys(("total", "pending", "running", "succeeded", "failed", "cancelled", "expired"), WHOLE),
         description="Rows. The six parts always sum to `total`.",
     ),
     "Progress": thing({"id": TEXT, "object": {"const": "progress"}, **_PROGRESS}),
