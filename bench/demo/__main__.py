@@ -19,7 +19,9 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 0 when all checks passed, 1 when one failed or the demonstration could not go on."""
     options = _read_options(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Also where a shell has started this in the background, which leaves Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     # Imported late: a mistyped option should not wait for scikit-learn.
     from bench.demo.story import run_demo
 
@@ -56,8 +58,8 @@ def _farewell(options: Options) -> str:
     owner = username_of(CARS[0].owner)
     return f"""
 Results and this report: {_shorten(options.output)}/
-Where to look next: `FLEET_HOME={_shorten(options.home)} make up` serves portal, console and API with the data of this run.
-It prints logins; the owners of this run sign in as well, for example {owner} with the password {PASSWORD}."""
+Where to look next: `FLEET_HOME={_shorten(options.home)} make up` serves portal, console and API with the data
+of this run. It prints logins; owners sign in as well, for example {owner} with the password {PASSWORD}."""
 
 
 def _shorten(path: Path) -> Path:

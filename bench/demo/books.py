@@ -21,14 +21,15 @@ class Books:
     """A reading of the books.
 
     Attributes:
-        replicas: `{batch id: {state: count}}`.
-        replicas_by_car: `{(owner, car): {state: count}}`.
+        by_batch: how many leases ended in which state, `{batch id: {state: count}}`. A replica that was handed back or
+            ran out and was leased again counts once for each lease.
+        by_owner: the same for each owner, by name.
         earned: microcredits of earning items by owner.
         items: number of earning items by owner.
     """
 
-    replicas: dict[str, Counter[str]]
-    replicas_by_car: dict[tuple[str, str], Counter[str]]
+    by_batch: dict[str, Counter[str]]
+    by_owner: dict[str, Counter[str]]
     earned: Counter[str]
     items: Counter[str]
     postings: list[Posting] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Who takes part: seven cars of six owners, no two alike."""
+"""Who takes part: seven cars of seven owners, no two alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class CarPlan:
-    """One car and what is special about it.
+    """One car and what is special about it; each has an owner of its own.
 
     Attributes:
         speed: share of this machine's speed at which it computes.
@@ -38,9 +38,9 @@ CARS: Final = (
     CarPlan(key="dolphin", name="Dolphin", owner="Wei", speed=0.6, role="dies", remark="killed with kill -9"),
     CarPlan(key="fiat", name="500e", owner="Lucia", speed=0.4, memory_bytes=300 * MIB, remark="memory for digits only"),
     CarPlan(key="leaf", name="Leaf", owner="Rob", speed=1.0, role="cheat", remark="returns wrong numbers"),
-    CarPlan(key="vf5", name="VF 5", owner="Mai", speed=0.5, starts_after_seconds=8.0, remark="plugged in later"),
+    CarPlan(key="vf5", name="VF 5", owner="Minh", speed=0.5, starts_after_seconds=8.0, remark="plugged in later"),
 )  # fmt: skip
-OWNERS: Final = tuple(dict.fromkeys(car.owner for car in CARS))
+OWNERS: Final = tuple(car.owner for car in CARS)
 CHEAT: Final = next(car for car in CARS if car.role == "cheat")
 # The logins that `manage.py demo_accounts` makes, so that those it prints later see the data of this run.
 PASSWORD: Final = "parked-cars"  # noqa: S105  # of accounts that live in the demonstration's own folder

@@ -28,9 +28,8 @@ def conclude(options: Options, researcher: Researcher, orders: list[Order]) -> b
     figures = [(order.workload.title, order.workload.rows, order.seconds, order.batch_id) for order in orders]
     sections = {
         **_describe_results(orders, compared),
-        "Batches (replicas by their last state)": summary.tabulate_batches(figures, books),
-        "Cars": summary.tabulate_cars(books),
-        "Owners": summary.tabulate_owners(books),
+        "Batches, and how the leases of their work units ended": summary.tabulate_batches(figures, books),
+        "Cars, and what their owners earned": summary.tabulate_cars(books),
         "Checks": summary.describe_checks(checks),
     }
     report = "".join(f"\n{title}\n" + "".join(f"{line}\n" for line in lines) for title, lines in sections.items())

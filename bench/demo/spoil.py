@@ -28,10 +28,5 @@ def spoil_books(books: Books, which: str | None) -> Books:
     """Return the books with an honest car's record under the cheat's name (`cheater`) or a transfer lost (`ledger`)."""
     if which == "cheater":
         honest = next(car for car in CARS if car.role == "honest")
-        record = books.replicas_by_car.get((honest.owner, honest.name))
-        by_car = {
-            **books.replicas_by_car,
-            (CHEAT.owner, CHEAT.name): record or books.replicas_by_car[CHEAT.owner, CHEAT.name],
-        }
-        return replace(books, replicas_by_car=by_car)
+        return replace(books, by_owner={**books.by_owner, CHEAT.owner: books.by_owner[honest.owner]})
     return replace(books, postings=books.postings[:-1]) if which == "ledger" else books

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Final
 
 from bench.demo import accounts
 from bench.demo.cars import Car, stop_all
 from bench.demo.cast import CARS, OWNERS, PASSWORD, username_of
-from bench.demo.data import Workload, make_airports, make_digits
+from bench.demo.data import Workload, make_airports, make_digits, read_airports
 from bench.demo.portal import OwnerBrowser
 from bench.demo.settings import Options, server_env
 from fleetcompute.embedded import EmbeddedError, Supervisor
 from fleetcompute.embedded.home import Home
 from fleetcompute.embedded.identity import erase_data
 
+FOREIGN: Final = ("DATABASE_URL", "CELERY_BROKER_URL", "CACHE_URL", "BLOB_STORE_URL", "FLEET_HOME")
+
 
 def clear(options: Options) -> None:
-    """Erase what an earlier run has left. Raises EmbeddedError when its services still run."""
+    """Erase what an earlier run has left. Raises EmbeddedError when its services still run.
+
+    Addresses of other services in the environment are forgotten: the demonstration never touches another database.
+    """
+    for name in FOREIGN:
+        os.environ.pop(name, None)
     if options.home.exists() and Home(options.home).is_locked():
         raise EmbeddedError(f"A supervisor runs on {options.home}; stop it first.")
     shutil.rmtree(options.home, ignore_errors=True)
@@ -38,9 +47,9 @@ def start_server(options: Options, stack: ExitStack) -> tuple[str, list[Workload
     with ThreadPoolExecutor(max_workers=1) as maker:
         # The maker is the thread, not the server: on Linux the server ends when the thread that started it does.
         making = [maker.submit(make, folder, rows_max=options.rows) for make in (make_airports, make_digits)]
-        env = server_env(options.rows or _rows_expected())
+        env = server_env(options.rows or len(read_airports()))
         supervisor = stack.enter_context(Supervisor(home=options.home, env=env))
-        workloads = [_result_of(future) for future in making]
+        workloads = [future.result() for future in making]
     accounts.open_installation(supervisor.env)
     return supervisor.web_url, workloads
 
@@ -67,13 +76,3 @@ def _signed_in(owner: str, origin: str) -> OwnerBrowser:
     browser = OwnerBrowser(origin)
     browser.sign_in(username=username_of(owner), password=PASSWORD)
     return browser
-
-
-def _rows_expected() -> int:
-    from bench.demo.data import read_airports
-
-    return len(read_airports())
-
-
-def _result_of(future: Future[Workload]) -> Workload:
-    return future.result()

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from bench.demo.books import Books
-from bench.demo.cast import CARS, OWNERS
+from bench.demo.cast import CARS
 from bench.demo.checks import Check
 from bench.demo.data import DigitLabels
 from bench.demo.outputs import Array
@@ -64,27 +64,23 @@ def tabulate_batches(batches: Sequence[tuple[str, int, float, str]], books: Book
     header = ["batch", "rows", "seconds", "rows/s", *(state.lower() for state in STATES)]
     rows_of_table = []
     for title, rows, seconds, batch_id in batches:
-        states: Mapping[str, int] = books.replicas.get(batch_id, {})
+        states: Mapping[str, int] = books.by_batch.get(batch_id, {})
         figures = [str(rows), f"{seconds:.1f}", f"{rows / max(seconds, 1e-9):.0f}"]
         rows_of_table.append([title, *figures, *(str(states.get(state, 0)) for state in STATES)])
     return tabulate(header, rows_of_table)
 
 
 def tabulate_cars(books: Books) -> list[str]:
-    """Return what became of each car's replicas."""
+    """Return what became of each car's leases, and what its owner has earned by the ledger."""
+    paid = books.paid()
     rows = []
     for car in CARS:
-        states: Mapping[str, int] = books.replicas_by_car.get((car.owner, car.name), {})
+        states: Mapping[str, int] = books.by_owner.get(car.owner, {})
         counts = [str(states.get(state, 0)) for state in STATES]
-        rows.append([f"{car.owner}'s {car.name}", f"{car.speed:.1f}", *counts, car.remark])
-    return tabulate(["car", "speed", *(state.lower() for state in STATES), "remark"], rows)
-
-
-def tabulate_owners(books: Books) -> list[str]:
-    """Return what each owner has earned, by the ledger."""
-    paid = books.paid()
-    rows = [[owner, str(books.items[owner]), f"{paid[owner] / 1e6:.6f}"] for owner in OWNERS]
-    return tabulate(["owner", "replicas paid", "credits"], rows)
+        rows.append(
+            [f"{car.owner}'s {car.name}", f"{car.speed:.1f}", *counts, f"{paid[car.owner] / 1e6:.6f}", car.remark]
+        )
+    return tabulate(["car", "speed", *(state.lower() for state in STATES), "credits", "remark"], rows)
 
 
 def describe_checks(checks: Sequence[Check]) -> list[str]:

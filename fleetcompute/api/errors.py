@@ -103,8 +103,9 @@ def problem_handler(error: Exception, _context: Mapping[str, Any]) -> Response |
         if isinstance(error, exceptions.ValidationError):
             document["errors"] = list(_field_errors(error.detail))
             document["detail"] = "; ".join(f"{item['pointer']}: {item['detail']}" for item in document["errors"])
-        if isinstance(error, exceptions.Throttled) and error.wait:
-            headers["Retry-After"] = str(int(error.wait) + 1)
+        wait_seconds = getattr(error, "wait", None)  # of Throttled; its stubs do not know it
+        if wait_seconds is not None:
+            headers["Retry-After"] = str(int(wait_seconds) + 1)
         if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
             headers["WWW-Authenticate"] = "Bearer"
     return Response(document, status=document["status"], headers=headers, content_type=PROBLEM_TYPE)

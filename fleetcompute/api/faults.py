@@ -1,4 +1,4 @@
-"""What Django itself answers when no view did: a problem document below `/api/`, a page elsewhere; and the codes' pages."""
+"""What Django itself answers when no view did (a problem document below `/api/`, else a page), and the codes' pages."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ def newest_first(
     limit = read_limit(request)
     after = request.query_params.get("after")
     if after is not None:
+        if not after.isprintable():
+            raise _invalid("after", "after is not a cursor that this list gave out.")
         last = rows.model._default_manager.filter(public_id=after).values_list("pk", flat=True).first()  # noqa: SLF001
         if last is None:
             raise _invalid("after", "after is not a cursor that this list gave out.")

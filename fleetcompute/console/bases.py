@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -28,7 +28,7 @@ class BoundedPaginator(AnyPaginator):
     """Counts at most `COUNT_MAX` rows."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         """Return the rows there are, or `COUNT_MAX` when there are more."""
         rows: Any = self.object_list
         return int(rows.order_by()[:COUNT_MAX].count())
@@ -42,7 +42,7 @@ class ReadOnlyAdmin(AnyAdmin):
     list_max_show_all = ROWS_SHOWN
     paginator = BoundedPaginator
     actions = None
-    list_select_related: Any = True
+    list_select_related: ClassVar[Any] = True
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
@@ -64,7 +64,7 @@ class HotTableAdmin(ReadOnlyAdmin):
     `key_fields` names the parts, the batch first.
     """
 
-    key_fields: tuple[str, ...] = ("batch_id",)
+    key_fields: ClassVar[tuple[str, ...]] = ("batch_id",)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Order by the key, which the primary index of each partition gives."""
@@ -91,7 +91,7 @@ class HotTableAdmin(ReadOnlyAdmin):
     search_fields = ("batch_id",)
     search_help_text = "A batch's public id, or the leading parts of an id (batch:unit)."
     show_facets = admin.ShowFacets.NEVER
-    list_select_related = ("batch",)
+    list_select_related: ClassVar[Any] = ("batch",)
 
 
 def parse_key(text: str, fields: tuple[str, ...]) -> dict[str, int] | None:

@@ -63,7 +63,8 @@ class BatchAdmin(ReadOnlyAdmin):
     """Batches with their totals."""
 
     list_display = (
-        "public_id", "project", "model", "dataset", "status", "outcome", "rows_total", "validated", "quorum", "created_at",
+        "public_id", "project", "model", "dataset", "status", "outcome", "rows_total", "validated", "quorum",
+        "created_at",
     )  # fmt: skip
     list_filter = ("status", "outcome")
     search_fields = ("=public_id", "=project__public_id", "project__name")

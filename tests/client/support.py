@@ -115,12 +115,14 @@ def hungry_model(elements: int) -> bytes:
     )
 
 
-def endless_model() -> bytes:
-    """Return a model that loops 2^60 times when it runs."""
+def looping_model(trips: int) -> bytes:
+    """Return the linear model, with a loop of so many trips that changes nothing."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["condition_in"], ["condition_out"]),
-            helper.make_node("Add", ["state_in", "state_in"], ["state_out"]),
+            helper.make_node("Abs", ["state_in"], ["size"]),
+            helper.make_node("Sign", ["state_in"], ["sign"]),
+            helper.make_node("Mul", ["size", "sign"], ["state_out"]),
         ],
         "body",
         [
@@ -145,10 +147,20 @@ def endless_model() -> bytes:
         ],
         [
             numpy_helper.from_array(WEIGHTS, "weights"),
-            numpy_helper.from_array(np.array(2**60, np.int64), "trips"),
+            numpy_helper.from_array(np.array(trips, np.int64), "trips"),
             numpy_helper.from_array(np.array(True), "yes"),
         ],
     )
+
+
+def endless_model() -> bytes:
+    """Return a model that does not come to an end."""
+    return looping_model(2**60)
+
+
+def slow_model() -> bytes:
+    """Return the linear model, a thousand times slower: some milliseconds a block whatever the machine does."""
+    return looping_model(2000)
 
 
 def contract_document(
@@ -187,6 +199,11 @@ def add_units(fleet: FakeFleet, count: int, *, rows: int = 10, model: bytes | No
     fleet.add_blob(model)
     for seed in range(count):
         fleet.add_unit(contract_document(model, **options), save({"x": input_rows(rows, seed)}), rows)
+
+
+def add_slow_units(fleet: FakeFleet, count: int, *, rows: int, **options: int) -> None:
+    """Units that take about 7 ms a row in a car of the speed 0.2."""
+    add_units(fleet, count, rows=rows, model=slow_model(), **options)
 
 
 def assert_output_is_right(unit: FakeUnit, seed: int) -> None:

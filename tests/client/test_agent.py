@@ -16,6 +16,7 @@ from fleetclient.wire import BLOBS_PATH
 from tests.client.fake_fleet import FakeFleet, Refused
 from tests.client.support import (
     Car,
+    add_slow_units,
     add_units,
     assert_all_right,
     assert_output_is_right,
@@ -28,7 +29,7 @@ from tests.client.support import (
 )
 
 MakeCar = Callable[..., Car]
-SLOW = {"simulation": {"speed": 0.001}}
+SLOW = {"simulation": {"speed": 0.2}}
 
 
 def runner_pid(car: Car) -> int:
@@ -98,7 +99,7 @@ def test_a_departure_kills_the_runner_and_hands_everything_back_before_the_pace_
     fleet: FakeFleet, car: MakeCar
 ) -> None:
     fleet.next_sync_seconds = 1000.0
-    add_units(fleet, 3, rows=4000)
+    add_slow_units(fleet, 3, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid, tokens = runner_pid(worker), [unit.token for unit in fleet.units]
@@ -117,19 +118,18 @@ def test_a_departure_kills_the_runner_and_hands_everything_back_before_the_pace_
 
 
 def test_a_car_that_comes_back_works_again(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=80)
+    add_slow_units(fleet, 3, rows=80)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     worker.vehicle.leave()
     worker.step_until(lambda: fleet.count("leased") == 0)
-    assert fleet.hand_backs
     worker.vehicle.come_back()
     worker.step_until(lambda: fleet.count("stored") == 3)
     assert_all_right(fleet)
 
 
 def test_a_short_absence_freezes_the_runner_and_keeps_the_work(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=80)
+    add_slow_units(fleet, 1, rows=200)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid, tokens = runner_pid(worker), [unit.token for unit in fleet.units]
@@ -142,7 +142,7 @@ def test_a_short_absence_freezes_the_runner_and_keeps_the_work(fleet: FakeFleet,
     assert fleet.syncs[-1]["capacity"]["replicas"] == 0
     assert fleet.syncs[-1]["held"] == tokens
     worker.vehicle.come_back()
-    worker.step_until(lambda: fleet.count("stored") == 2)
+    worker.step_until(lambda: fleet.count("stored") == 1)
     assert [unit.token for unit in fleet.units] == tokens
     assert fleet.hand_backs == []
     assert len(worker.events("runner_started")) == 1
@@ -151,7 +151,7 @@ def test_a_short_absence_freezes_the_runner_and_keeps_the_work(fleet: FakeFleet,
 
 def test_an_absence_longer_than_the_lease_is_not_kept(fleet: FakeFleet, car: MakeCar) -> None:
     fleet.deadline_seconds = 60.0
-    add_units(fleet, 2, rows=4000)
+    add_slow_units(fleet, 2, rows=2000)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     worker.vehicle.leave("unplugged", absent_seconds=61.0)
@@ -184,10 +184,11 @@ def test_a_finished_result_is_offered_even_when_the_car_has_left(fleet: FakeFlee
 
 
 def test_a_crash_of_the_runner_blames_the_unit_that_ran_and_no_other(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=80)
+    add_slow_units(fleet, 1, rows=2000)
+    add_units(fleet, 2)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
-    guilty = worker.parts.workshop.given_tokens[0]
+    guilty = fleet.units[0].token
     os.kill(runner_pid(worker), signal.SIGSEGV)
     worker.step_until(lambda: len(fleet.hand_backs) == 1)
     assert fleet.hand_backs[0]["token"] == guilty
@@ -219,7 +220,7 @@ def test_a_unit_that_cannot_be_run_is_handed_back_with_its_reason(
 
 
 def test_the_time_limit_stands_still_while_the_runner_is_frozen(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 1, rows=80, seconds=30)
+    add_slow_units(fleet, 1, rows=2000, seconds=30)
     worker = car(vehicle={"hand_back": False}, **SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     now = boot_seconds()
@@ -305,7 +306,7 @@ def test_a_result_the_server_will_never_take_is_dropped(fleet: FakeFleet, car: M
 
 
 def test_a_cancelled_unit_is_dropped_and_the_runner_stopped(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=4000)
+    add_slow_units(fleet, 2, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid, token = runner_pid(worker), worker.parts.workshop.given_tokens[0]
@@ -318,7 +319,8 @@ def test_a_cancelled_unit_is_dropped_and_the_runner_stopped(fleet: FakeFleet, ca
 
 
 def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 2, rows=80)
+    add_slow_units(fleet, 1, rows=200)
+    add_units(fleet, 1)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     first, second = worker.parts.workshop.given_tokens
@@ -333,7 +335,7 @@ def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFle
 
 def test_a_unit_past_its_deadline_is_given_up_without_being_run(fleet: FakeFleet, car: MakeCar) -> None:
     fleet.deadline_seconds = 30.0
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     worker.step(boot_seconds() + fleet.deadline_seconds + 1.0)
@@ -405,7 +407,7 @@ def test_the_runner_is_changed_for_another_model_and_ended_when_idle(fleet: Fake
 
 
 def test_a_revoked_car_stops_for_good(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid = runner_pid(worker)
@@ -445,7 +447,7 @@ def test_a_body_that_was_too_large_is_followed_by_smaller_ones(fleet: FakeFleet,
 
 def test_shutting_down_hands_back_what_is_held_and_says_so(fleet: FakeFleet, car: MakeCar) -> None:
     fleet.next_sync_seconds = 1000.0
-    add_units(fleet, 3, rows=4000)
+    add_slow_units(fleet, 3, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     pid = runner_pid(worker)
@@ -456,7 +458,7 @@ def test_shutting_down_hands_back_what_is_held_and_says_so(fleet: FakeFleet, car
 
 
 def test_shutting_down_can_keep_the_work_for_the_next_start(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 3, rows=80)
+    add_slow_units(fleet, 3, rows=80)
     first = car(on_stop="keep", **SLOW)
     first.step_until(lambda: first.parts.workshop.rows_done > 0)
     tokens = [unit.token for unit in fleet.units]
@@ -471,7 +473,7 @@ def test_shutting_down_can_keep_the_work_for_the_next_start(fleet: FakeFleet, ca
 
 def test_hand_backs_the_server_has_not_heard_are_repeated_after_a_restart(fleet: FakeFleet, car: MakeCar) -> None:
     fleet.next_sync_seconds = 1000.0
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=2000)
     first = car(**SLOW)
     first.step_until(lambda: first.parts.workshop.rows_done > 0)
     first.agent.is_offline = True

@@ -44,6 +44,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         start_delay_seconds = 2
         away = [[10, 25], [40.5, 50.0]]
         away_reason = "unplugged"
+        away_file = "away"
         hand_back = false
         [simulation]
         speed = 0.5
@@ -60,6 +61,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     assert config.cache.models_bytes_max == 2_000_000_000
     assert (config.limits.replicas, config.limits.runner_idle_seconds) == (3, 1.0)
     assert config.vehicle.away == ((10.0, 25.0), (40.5, 50.0))
+    assert config.vehicle.away_file == str(tmp_path.resolve() / "away")
     assert (config.vehicle.away_reason, config.vehicle.hand_back) == ("unplugged", False)
     assert (config.simulation.speed, config.simulation.fault_seed, config.simulation.fault_rate) == (0.5, 7, 0.25)
     assert config.memory_bytes_reported == 500_000_000

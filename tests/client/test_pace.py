@@ -125,6 +125,15 @@ def test_the_schedule_is_half_open_and_counts_from_the_agents_start() -> None:
     assert vehicle.read(1025.0) == VehicleState(eligible=True)
 
 
+def test_a_simulated_car_is_away_while_its_file_is_there_and_nobody_knows_for_how_long(tmp_path: Path) -> None:
+    vehicle = SimulatedVehicle(began_at=0.0, away_file=tmp_path / "away")
+    assert vehicle.read(1.0) == VehicleState(eligible=True)
+    (tmp_path / "away").touch()
+    assert vehicle.read(2.0) == VehicleState(eligible=False, reasons=("driving",), absent_seconds=None)
+    (tmp_path / "away").unlink()
+    assert vehicle.read(3.0) == VehicleState(eligible=True)
+
+
 def test_a_sync_offers_no_more_than_its_limits_and_still_mentions_every_unit(tmp_path: Path) -> None:
     journal, spool = Journal(tmp_path / "journal.sqlite", boot_id="boot"), Spool(tmp_path)
     tokens = [f"{index:022d}" for index in range(30)]

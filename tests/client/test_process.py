@@ -18,6 +18,7 @@ from tests.client.fake_fleet import FakeFleet, Refused
 from tests.client.support import (
     CLIENT_ROOT,
     CarProcess,
+    add_slow_units,
     add_units,
     assert_all_right,
     assert_output_is_right,
@@ -27,7 +28,7 @@ from tests.client.support import (
 )
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.001\n"
+SLOW = "[simulation]\nspeed = 0.2\n"
 
 
 def running_runner(process: CarProcess) -> int:
@@ -78,7 +79,7 @@ def test_a_car_killed_later_goes_on_as_well(fleet: FakeFleet, car_process: MakeP
 
 
 def test_a_car_killed_while_it_leaves_still_hands_its_work_back(fleet: FakeFleet, car_process: MakeProcess) -> None:
-    add_units(fleet, 2, rows=4000)
+    add_slow_units(fleet, 2, rows=4000)
     process = car_process("[vehicle]\naway = [[1.0, 3600.0]]\n" + SLOW).start(fail_point="return_journaled")
     assert process.wait() == -signal.SIGKILL
     assert fleet.hand_backs == []
@@ -115,7 +116,7 @@ def _model_of(fleet: FakeFleet) -> str:
 
 
 def test_killing_the_agent_kills_the_runner(fleet: FakeFleet, car_process: MakeProcess) -> None:
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=4000)
     process = car_process(SLOW).start()
     pid = running_runner(process)
     process.send(signal.SIGKILL)
@@ -124,7 +125,7 @@ def test_killing_the_agent_kills_the_runner(fleet: FakeFleet, car_process: MakeP
 
 
 def test_sigterm_stops_the_runner_hands_back_and_exits_with_zero(fleet: FakeFleet, car_process: MakeProcess) -> None:
-    add_units(fleet, 3, rows=4000)
+    add_slow_units(fleet, 3, rows=4000)
     process = car_process(SLOW).start()
     pid = running_runner(process)
     process.send(signal.SIGTERM)
@@ -135,7 +136,7 @@ def test_sigterm_stops_the_runner_hands_back_and_exits_with_zero(fleet: FakeFlee
 
 
 def test_sigterm_ends_a_car_whose_server_is_gone(fleet: FakeFleet, car_process: MakeProcess) -> None:
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=4000)
     process = car_process(SLOW).start()
     pid = running_runner(process)
     fleet.stop()
@@ -147,9 +148,9 @@ def test_sigterm_ends_a_car_whose_server_is_gone(fleet: FakeFleet, car_process: 
 def test_a_simulated_car_drives_off_in_the_middle_of_a_unit_and_works_again_when_it_is_back(
     fleet: FakeFleet, car_process: MakeProcess
 ) -> None:
-    # At this speed the unit takes longer than the car stays at first, and far less than it stays in the end.
-    add_units(fleet, 1, rows=100)
-    process = car_process("[vehicle]\naway = [[0.7, 1.5]]\n[simulation]\nspeed = 0.001\n").start()
+    # At this speed the unit takes longer than the car stays at first, and less than it stays in the end.
+    add_slow_units(fleet, 1, rows=400)
+    process = car_process("[vehicle]\naway = [[1.0, 1.8]]\n[simulation]\nspeed = 0.2\n").start()
     wait_until(lambda: fleet.count("stored") == 1)
     assert_all_right(fleet)
     reasons = [sync["state"]["reasons"] for sync in fleet.syncs if not sync["state"]["eligible"]]
@@ -220,7 +221,7 @@ def test_pairing_prints_the_code_in_a_line_for_programs_and_a_line_for_people(
 def test_status_says_what_a_car_does(fleet: FakeFleet, car_process: MakeProcess) -> None:
     process = car_process(SLOW)
     assert process.run("status").stdout == "The agent is not running.\n"
-    add_units(fleet, 1, rows=4000)
+    add_slow_units(fleet, 1, rows=4000)
     process.start()
     running_runner(process)
     wait_until(lambda: process.run("status").stdout.startswith("Working: row "))

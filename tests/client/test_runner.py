@@ -35,6 +35,7 @@ from tests.client.support import (
     is_running,
     linear_model,
     process_state,
+    slow_model,
     wait_until,
 )
 
@@ -162,21 +163,21 @@ def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Mak
 
 
 def test_a_stopped_runner_burns_nothing_and_goes_on_to_the_same_output(bench: Make) -> None:
-    work = bench(speed=0.001)
-    work.submit(rows=100)
+    work = bench(slow_model(), speed=0.2)
+    work.submit(rows=40)
     work.hear(UnitProgress)
     work.runner.stop()
     wait_until(lambda: process_state(work.runner.pid) == "T")
     work.runner.resume()
     assert isinstance(work.hear(UnitDone), UnitDone)
     stopped = (work.folder / "unit.out").read_bytes()
-    work.submit("again", rows=100)
+    work.submit("again", rows=40)
     work.hear(UnitDone)
     assert (work.folder / "again.out").read_bytes() == stopped
 
 
 def test_a_stopped_runner_can_be_killed_and_leaves_no_output(bench: Make) -> None:
-    work = bench(speed=0.001)
+    work = bench(slow_model(), speed=0.2)
     work.submit(rows=1000)
     work.hear(UnitProgress)
     pid = work.runner.pid
@@ -188,7 +189,7 @@ def test_a_stopped_runner_can_be_killed_and_leaves_no_output(bench: Make) -> Non
 
 
 def test_a_crash_is_heard_once_with_its_signal(bench: Make) -> None:
-    work = bench(speed=0.001)
+    work = bench(slow_model(), speed=0.2)
     work.submit(rows=1000)
     work.hear(UnitProgress)
     os.kill(work.runner.pid, signal.SIGABRT)

@@ -73,6 +73,7 @@ def test_a_hot_row_is_found_by_the_parts_of_its_id(operator, worked, table) -> N
         for model, section in admin.site._registry.items()
         if model._meta.model_name == table
     )
+    assert row is not None
     with CaptureQueriesContext(connection) as captured:
         assert operator.get(f"/console/workunits/{table}/{row.pk}/change/").status_code == 200
     lookups = [query["sql"] for query in captured if f'FROM "{row._meta.db_table}"' in query["sql"]]

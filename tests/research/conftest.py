@@ -80,7 +80,7 @@ def _admit_once(data: bytes, request: str) -> Any:
 
 @pytest.fixture
 def ordered(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A model and a dataset of ten rows that fit each other, ready for a batch. The model is examined once a session."""
+    """A model and a dataset of ten rows that fit each other. The model is examined once a session."""
     from workunits.pipeline import intake
 
     monkeypatch.setattr(intake, "admit", lambda path, request: _admit_once(path.read_bytes(), request.to_json()))

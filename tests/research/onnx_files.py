@@ -41,7 +41,7 @@ def linear_model() -> onnx.ModelProto:
 
 
 def linear_bytes() -> bytes:
-    return linear_model().SerializeToString()
+    return bytes(linear_model().SerializeToString())
 
 
 def loop_bytes() -> bytes:
@@ -67,7 +67,7 @@ def loop_bytes() -> bytes:
         helper.make_node("MatMul", ["carried", "w"], ["y"]),
     ]
     constants = {"trips": np.int64(2**60), "go": np.bool_(True), "w": WEIGHTS}
-    return model_of(nodes, constants=constants).SerializeToString()
+    return bytes(model_of(nodes, constants=constants).SerializeToString())
 
 
 def npz_bytes(rows: int = 10, **columns: Any) -> bytes:

@@ -77,7 +77,7 @@ def test_calls_are_counted_and_cut_off(caller, monkeypatch) -> None:
     from fleetcompute.api import throttles
 
     monkeypatch.setattr(throttles, "REQUESTS_PER_WINDOW", 2)
-    monkeypatch.setattr(throttles.time, "time", lambda: 1_000_000.0)
+    monkeypatch.setattr("fleetcompute.api.throttles.time.time", lambda: 1_000_000.0)
     left = [caller.get("/me")["RateLimit"].split(";")[1] for _ in range(2)]
     assert left == ["r=1", "r=0"]
     answer = caller.get("/me")

@@ -50,7 +50,7 @@ def test_the_split_is_nudged_when_the_order_has_committed(
     from workunits.models import Batch
 
     nudged: list[int] = []
-    monkeypatch.setattr(tasks.split_batch, "apply_async", lambda *, kwargs, retry: nudged.append(kwargs["batch_id"]))
+    monkeypatch.setattr(tasks.split_batch, "apply_async", lambda *, kwargs, **_: nudged.append(kwargs["batch_id"]))
     with django_capture_on_commit_callbacks(execute=True):
         caller.post("/batches", ordered)
         assert nudged == []

@@ -24,7 +24,7 @@ def check(answer: Any, component: str) -> None:
 def test_every_address_is_described_and_nothing_else() -> None:
     from fleetcompute.api.research.urls import urlpatterns
 
-    routes = {re.sub(r"<(?:str:public_id)>", "{id}", str(entry.pattern)) for entry in urlpatterns}
+    routes = {re.sub(r"<public_id:public_id>", "{id}", str(entry.pattern)) for entry in urlpatterns}
     routes = {re.sub(r"<int:number>", "{number}", route) for route in routes}
     described = {path.removeprefix("/api/v1/") for path in document()["paths"]}
     assert described == routes - {"openapi.json", "docs"}
@@ -37,7 +37,7 @@ def test_methods_are_those_of_the_views() -> None:
     for entry in urlpatterns:
         view = getattr(entry.callback, "view_class", None)
         if view is not None:
-            route = re.sub(r"<int:number>", "{number}", re.sub(r"<str:public_id>", "{id}", str(entry.pattern)))
+            route = re.sub(r"<int:number>", "{number}", re.sub(r"<public_id:public_id>", "{id}", str(entry.pattern)))
             methods = {name for name in ("get", "post", "put", "patch", "delete") if hasattr(view, name)}
             assert set(document()["paths"][f"/api/v1/{route}"]) == methods
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def examine(folder: Path, model: ModelProto, **request: object) -> ModelFacts:
     return admit(path, AdmissionRequest(**request))  # type: ignore[arg-type]
 
 
-def vector(name: str, *dims: object, kind: int = TensorProto.FLOAT) -> object:
+def vector(name: str, *dims: Any, kind: int = TensorProto.FLOAT) -> Any:
     return helper.make_tensor_value_info(name, kind, list(dims))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ def refusals(folder: Path, data: bytes, **request: object) -> list[tuple[str, st
     return [(problem.code, problem.where) for problem in caught.value.problems]
 
 
-def value(name: str, *dims: object, kind: int = TensorProto.FLOAT) -> object:
+def value(name: str, *dims: Any, kind: int = TensorProto.FLOAT) -> Any:
     return helper.make_tensor_value_info(name, kind, list(dims))
 
 
@@ -65,9 +66,7 @@ def external_in_a_branch() -> ModelProto:
     return model
 
 
-def one_node(
-    op: str, inputs: list[str], constants: dict[str, object] | None = None, **attributes: object
-) -> ModelProto:
+def one_node(op: str, inputs: list[str], constants: dict[str, Any] | None = None, **attributes: Any) -> ModelProto:
     domain = str(attributes.pop("domain", ""))
     node = helper.make_node(op, inputs, ["y"], name="bad", domain=domain, **attributes)
     return model_of([node], constants=constants or {}, domains={domain: 1} if domain else {})
@@ -101,7 +100,9 @@ CORPUS: dict[str, tuple[ModelProto, str, str]] = {
     "external data in a branch": (external_in_a_branch(), "external_data", "initializer hidden"),
     "a custom domain": (one_node("Mine", ["x"], domain="com.mine"), "domain_not_allowed", "domain com.mine"),
     "code for an accelerator": (
-        one_node("EPContext", ["x"], domain="com.microsoft"), "ep_context", "node bad (com.microsoft.EPContext), opset 17",
+        one_node("EPContext", ["x"], domain="com.microsoft"),
+        "ep_context",
+        "node bad (com.microsoft.EPContext), opset 1",
     ),
     "an operator of no opset": (one_node("Conjure", ["x"]), "unknown_operator", "node bad (Conjure), opset 17"),
     "an operator of a later opset": (one_node("Gelu", ["x"]), "unknown_operator", "node bad (Gelu), opset 17"),
@@ -130,10 +131,7 @@ CORPUS: dict[str, tuple[ModelProto, str, str]] = {
 def test_it_is_refused_by_name(tmp_path, name) -> None:
     model, code, where = CORPUS[name]
     found = refusals(tmp_path, model.SerializeToString())
-    # A namespace separator is part of how onnx prints a domain; the place is otherwise exact.
-    assert code in [problem[0] for problem in found]
-    places = [place for found_code, place in found if found_code == code]
-    assert any(place.split(", opset")[0] == where.split(", opset")[0] for place in places), places
+    assert (code, where) in found
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\xff garbage", linear_bytes()[:40], b"PK\x03\x04"])

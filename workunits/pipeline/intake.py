@@ -1,8 +1,8 @@
 """Intake: what researchers bring and ask for.
 
 In: a model or dataset file, or the order to run one over the other. Out: rows that later stages may trust; a refused
-file stores nothing, neither row nor blob. Moves: batch (new) -> QUEUED, IN_PROGRESS <-> PAUSED, any running -> CANCELLING
-(recover does the rest).
+file stores nothing, neither row nor blob. Moves: batch (new) -> QUEUED, IN_PROGRESS <-> PAUSED, any
+running one -> CANCELLING (recover does the rest).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workunits.models import Batch, BatchProgress, Dataset, OnnxModel
 from workunits.sandbox.admit import admit
 from workunits.sandbox.report import AdmissionRequest
 from workunits.store.blobs import get_blob_store, record_blob
-from workunits.store.datasets import read_dataset_facts
+from workunits.store.datasets import DatasetRefused, read_dataset_facts
 
 BATCH_ROWS_DEFAULT: Final = 16
 BATCH_ROWS_MAX: Final = 1024
@@ -85,7 +85,7 @@ def admit_model(
     outputs_override: list[dict[str, Any]] | None = None,
     now: datetime,
 ) -> OnnxModel:
-    """Examine the model file in the sandbox, then store it. Raises ModelRefused; takes seconds, outside a transaction."""
+    """Examine the model file in the sandbox, then store it. Takes seconds, in no transaction. Raises ModelRefused."""
     request = AdmissionRequest(fixed_dims=fixed_dims or {}, batch_rows=batch_rows, outputs=outputs_override)
     facts = admit(path, request)
     stored = get_blob_store().put_file(path)
@@ -109,6 +109,9 @@ def admit_model(
 def register_dataset(*, project_id: int, name: str, format: str, path: Path, now: datetime) -> Dataset:  # noqa: A002
     """Check that every column can be read, then store the file. Raises DatasetRefused naming file, column and row."""
     facts = read_dataset_facts(path, format)
+    for column in facts.columns:
+        if not column.name.isprintable():  # PostgreSQL's JSON cannot hold every character
+            raise DatasetRefused(f"Column {column.name!r} has a name that is not printable.", column=column.name)
     stored = get_blob_store().put_file(path)
     with transaction.atomic():
         record_blob(stored, now)
@@ -192,7 +195,7 @@ def resume_batch(*, project_id: int, batch_public_id: str) -> Batch:
 
 
 def cancel_batch(*, project_id: int, batch_public_id: str) -> Batch:
-    """Ask for the end of a batch; rows that are done stay. Cancelling again changes nothing. Raises BatchStateConflict."""
+    """Ask for the end of a batch; rows that are done stay. Again changes nothing. Raises BatchStateConflict."""
     running = (BatchStatus.VALIDATING, BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
     accepted = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
     return _move(project_id, batch_public_id, running, BatchStatus.CANCELLING, accepted=accepted)

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,10 @@ from workunits.sandbox.report import AdmissionRequest, ModelFacts, Problem
 
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _READ_BYTES = 65_536
+# Each may use its whole memory allowance; more than these wait for their turn, and not for ever.
+ADMISSIONS_AT_ONCE_MAX = 2
+TURN_SECONDS_MAX = 60
+_turns = threading.BoundedSemaphore(ADMISSIONS_AT_ONCE_MAX)
 # `-I` ignores the environment and the working folder; the project is put on the path by hand.
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from workunits.sandbox.child import main; main()"
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
@@ -43,12 +48,27 @@ class ModelRefused(FleetError):
         )
 
 
+class AdmissionBusy(FleetError):
+    """Other models are being examined; try again in a minute."""
+
+    code: ClassVar[str] = "unavailable"
+    retryable: ClassVar[bool] = True
+
+
 def admit(path: Path, request: AdmissionRequest) -> ModelFacts:
-    """Examine the model file at `path` in a limited child process. Raises ModelRefused with what is wrong and where."""
+    """Examine the model file at `path` in a limited child process.
+
+    Raises ModelRefused with what is wrong and where; AdmissionBusy when its turn did not come in a minute.
+    """
     if path.stat().st_size > request.limits.model_bytes_max:
         raise _refused("model_too_large", f"The file has more than {request.limits.model_bytes_max} bytes.")
-    with tempfile.TemporaryDirectory(prefix="admission-") as folder, path.open("rb") as model:
-        code, answer = _run_child(request, model.fileno(), folder)
+    if not _turns.acquire(timeout=TURN_SECONDS_MAX):
+        raise AdmissionBusy
+    try:
+        with tempfile.TemporaryDirectory(prefix="admission-") as folder, path.open("rb") as model:
+            code, answer = _run_child(request, model.fileno(), folder)
+    finally:
+        _turns.release()
     if code == 0 and len(answer) <= request.limits.report_bytes_max:
         return _read_report(answer)
     raise _refused(*_why_it_ended(code, request))

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def examine(model_bytes: bytes, request: AdmissionRequest, probe: dryrun.MemoryProbe) -> ModelFacts:
-    """Check the model, run it on zeros, count its work. Raises Refused with every problem of the first stage that fails."""
+    """Check the model, run it on zeros, count its work. Raises Refused with all problems of the first failing stage."""
     limits = request.limits
     if len(model_bytes) > limits.model_bytes_max:
         raise refuse("model_too_large", "", f"The file has more than {limits.model_bytes_max} bytes.")

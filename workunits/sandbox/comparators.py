@@ -36,7 +36,7 @@ def default_tolerance(comparator: str, dtype: str) -> float:
 
 
 def endings(graph: GraphProto) -> dict[str, str]:
-    """Return for each graph output how it ends: `softmax` (a distribution), `normalised` (divided by a norm) or `other`."""
+    """Return for each output how it ends: `softmax` (a distribution), `normalised` (divided by a norm) or `other`."""
     makers = {name: node for node in graph.node for name in node.output if name}
     return {value.name: _ending(value.name, makers) for value in graph.output}
 

@@ -27,7 +27,7 @@ _EXTENT_ONLY = frozenset({"Shape", "Size"})
 
 
 def count_per_row(model_bytes: bytes, feed: dict[str, np.ndarray[Any, Any]]) -> int:
-    """Return the FLOPs of one row (at least 1); `feed` holds one row. Raises Refused when the graph cannot be traced."""
+    """Return the FLOPs of one row (at least 1); `feed` holds one row. Raises Refused when it cannot be traced."""
     from workunits.sandbox.dryrun import open_session
 
     graph_bytes = _optimised(model_bytes)

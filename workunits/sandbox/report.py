@@ -23,6 +23,7 @@ class AdmissionLimits:
     nodes_max: int = 50_000
     subgraph_levels_max: int = 3
     tensor_elements_max: int = 64 * 1024 * 1024
+    name_chars_max: int = 200
     inputs_max: int = 32
     outputs_max: int = 32
     row_bytes_max: int = 64 * 1024 * 1024

@@ -52,6 +52,11 @@ def read_signature(model: ModelProto, request: AdmissionRequest) -> WantedRun:
     used: set[str] = set()
     inputs = [_read_input(value, request, used, problems) for value in values]
     outputs = _wanted_outputs(model, request, problems)
+    problems += [
+        Problem(code="name_not_printable", where=repr(name), detail=f"{name!r} cannot name an input or output.")
+        for name in (*(value.name for value in values), *(output["name"] for output in outputs))
+        if not name or not name.isprintable() or len(name) > request.limits.name_chars_max
+    ]
     problems += _count_problems(len(inputs), len(outputs), request)
     problems += [
         Problem(code="unknown_dimension", where=name, detail=f"fixed_dims names {name!r}, which is no free dimension.")

@@ -12,6 +12,7 @@ from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 from workunits.sandbox.operators import name_of
 from workunits.sandbox.report import AdmissionLimits, Problem
 
+_ARGUMENTS_READ = 4
 _CONSTANT_ELEMENTS_MAX = 64  # a shape or a pair of pads for each axis; larger constants are no arguments of these
 
 
@@ -66,27 +67,37 @@ def _small_value(tensor: TensorProto) -> Any:
 
 def _elements_made(node: NodeProto, known: dict[str, Any], limits: AdmissionLimits) -> float:
     """Return how many elements the node is certain to make, 0 where its arguments are not constants."""
-    inputs = [known.get(name) if name else None for name in node.input]
+    arguments = [known.get(name) if name else None for name in node.input]
+    arguments += [None] * (_ARGUMENTS_READ - len(arguments))
+    shape = next((list(item.ints) for item in node.attribute if item.name == "shape"), None)
+    made: float = 0
+    match node.op_type:
+        case "ConstantOfShape" | "RandomNormal" | "RandomUniform":
+            made = _product(shape if shape is not None else arguments[0])
+        case "Expand" | "Tile" | "Reshape":
+            made = _product(arguments[1])
+        case "Range":
+            made = _range_elements(arguments[:3])
+        case "Pad":
+            made = float(max(np.ravel(arguments[1]), default=0)) if arguments[1] is not None else 0
+        case "OneHot":
+            made = _product(arguments[1])
+        case "Resize":
+            made = _resize_elements(arguments[2], arguments[3], limits)
+        case "Upsample":
+            made = _resize_elements(arguments[1], None, limits)
+    return made
 
-    def argument(index: int) -> Any:
-        return inputs[index] if index < len(inputs) else None
 
-    op = node.op_type
-    if op in ("ConstantOfShape", "RandomNormal", "RandomUniform"):
-        shape = next((list(a.ints) for a in node.attribute if a.name == "shape"), argument(0))
-        return 0 if shape is None else element_count(shape)
-    if op in ("Expand", "Tile", "Reshape"):
-        return 0 if argument(1) is None else element_count(np.ravel(argument(1)))
-    if op == "Range" and all(argument(index) is not None for index in range(3)):
-        start, limit, delta = (float(np.ravel(argument(index))[0]) for index in range(3))
-        return 0 if delta == 0 or not math.isfinite((limit - start) / delta) else max(0.0, (limit - start) / delta)
-    if op == "Pad":
-        return 0 if argument(1) is None else float(max(np.ravel(argument(1)), default=0))
-    if op in ("Resize", "Upsample"):
-        return _resize_elements(argument(2 if op == "Resize" else 1), argument(3), limits)
-    if op in ("OneHot", "EyeLike"):
-        return 0 if argument(1) is None else float(np.ravel(argument(1))[0])
-    return 0
+def _product(shape: Any) -> int:
+    return 0 if shape is None else element_count(np.ravel(shape))
+
+
+def _range_elements(arguments: list[Any]) -> float:
+    if any(argument is None for argument in arguments):
+        return 0
+    start, limit, delta = (float(np.ravel(argument)[0]) for argument in arguments)
+    return max(0.0, (limit - start) / delta) if delta else 0
 
 
 def _resize_elements(scales: Any, target: Any, limits: AdmissionLimits) -> float:

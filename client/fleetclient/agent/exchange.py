@@ -17,6 +17,7 @@ from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import AgentInfo, Capacity, Commitment, SyncAnswer, SyncRequest
 
 COMMITMENTS_PER_SYNC_MAX = 64
+MODELS_PER_SYNC_MAX = 100
 INLINE_BYTES_PER_SYNC_MAX = 1024 * 1024
 
 # The server will never store these results: keeping them would offer them for ever.
@@ -44,7 +45,10 @@ def build_sync(
     models: Sequence[str],
     commitments_max: int = COMMITMENTS_PER_SYNC_MAX,
 ) -> SyncRequest:
-    """Return what the car has to say now. Every unit in the journal is mentioned exactly once."""
+    """Return what the car has to say now. Every unit in the journal is mentioned exactly once.
+
+    `models` are the cached ones, most recently used first.
+    """
     offered = _list_offered(journal.list_units(UnitState.FINISHED), commitments_max)
     returning = journal.list_units(UnitState.RETURNING)
     mentioned = {unit.token for unit in (*offered, *returning)}
@@ -53,7 +57,7 @@ def build_sync(
         eligible=state.eligible,
         reasons=state.reasons,
         capacity=capacity,
-        models=tuple(models),
+        models=tuple(models[:MODELS_PER_SYNC_MAX]),
         held=tuple(unit.token for unit in journal.list_units() if unit.token not in mentioned),
         commitments=tuple(_commitment(unit, spool) for unit in offered),
         returned=tuple(unit.hand_back for unit in returning if unit.hand_back is not None),

@@ -6,28 +6,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('workunits', '0002_hot_tables'),
+        ("workunits", "0002_hot_tables"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='IdempotentAnswer',
+            name="IdempotentAnswer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.BinaryField(max_length=32)),
-                ('status', models.SmallIntegerField(default=0)),
-                ('body', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='workunits.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=255)),
+                ("fingerprint", models.BinaryField(max_length=32)),
+                ("status", models.SmallIntegerField(default=0)),
+                ("body", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="workunits.project"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'idempotent_answer',
-                'constraints': [models.UniqueConstraint(fields=('project', 'key'), name='idempotent_answer_once_per_key')],
+                "db_table": "idempotent_answer",
+                "constraints": [
+                    models.UniqueConstraint(fields=("project", "key"), name="idempotent_answer_once_per_key")
+                ],
             },
         ),
     ]

@@ -20,6 +20,7 @@ from fleetcompute.api.research.serializers import BatchRequest
 from fleetcompute.api.research.views import ResearchView
 from workunits import tasks
 from workunits.domain.errors import FleetError
+from workunits.domain.states import BatchStatus
 from workunits.models import Batch
 from workunits.pipeline import intake
 from workunits.selectors import batches as selectors
@@ -31,6 +32,12 @@ class UnitUnknown(FleetError):
     """The batch has no such work unit."""
 
     code: ClassVar[str] = "unit_unknown"
+
+
+class StatusUnknown(FleetError):
+    """There is no such status of a batch."""
+
+    code: ClassVar[str] = "invalid_request"
 
 
 class BatchResource(ResearchView):
@@ -53,6 +60,9 @@ class BatchesView(ResearchView):
         """Return a page of batches, newest first; `status` keeps those in one state."""
         rows = selectors.list_batches(self.project_id_of(request))
         status = request.query_params.get("status")
+        if status is not None and status not in [known.value for known in BatchStatus]:
+            detail = f"must be one of {', '.join(BatchStatus)}"
+            raise StatusUnknown(errors=[{"pointer": "/status", "detail": detail}])
         if status is not None:
             rows = rows.filter(status=status)
         return Response(newest_first(request, rows, present_batches))

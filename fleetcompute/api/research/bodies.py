@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, ClassVar, Final, NamedTuple
+from typing import IO, Any, ClassVar, Final, NamedTuple, cast
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
@@ -48,7 +48,7 @@ class StreamParser(BaseParser):
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> IO[Any]:
+    ) -> Any:
         """Return the stream."""
         return stream
 
@@ -79,7 +79,7 @@ def received_file(request: Request, *, bytes_max: int) -> Iterator[ReceivedFile]
             _copy(upload.chunks(CHUNK_BYTES), file)
         else:
             options = request.query_params
-            received, digest = _copy(_chunks_of(request.data), file)
+            received, digest = _copy(_chunks_of(cast(IO[bytes], request.data)), file)
             if received != length:
                 raise Malformed(f"The body ended after {received} of {length} bytes.")
             _check_digest(request, digest)

@@ -212,7 +212,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _body(operation: Operation) -> dict[str, Any]:
     if operation.body != "file":
         return {"application/json": {"schema": ref(operation.body)}}
-    form = {"type": "object", "required": ["file", *operation.required]}
+    form: dict[str, Any] = {"type": "object", "required": ["file", *operation.required]}
     form["properties"] = {**(operation.query or {}), "file": {"type": "string", "format": "binary"}}
     return {"application/octet-stream": {}, "multipart/form-data": {"schema": form}}
 

@@ -45,8 +45,8 @@ def page(item: str) -> Schema:
     )
 
 
-_TENSOR: Final = {"name": TEXT, "dtype": {"enum": list(DTYPE_BYTES)}, "shape": a_list(WHOLE)}
-_PROGRESS: Final = {
+_TENSOR: Final[dict[str, Schema]] = {"name": TEXT, "dtype": {"enum": list(DTYPE_BYTES)}, "shape": a_list(WHOLE)}
+_PROGRESS: Final[dict[str, Schema]] = {
     "status": {
         "type": "string",
         "description": "Open: accept values not listed.",
@@ -57,7 +57,7 @@ _PROGRESS: Final = {
     "counts": ref("Counts"),
     "units": thing(dict.fromkeys(("total", "open", "validated", "failed", "cancelled"), WHOLE)),
 }
-_UNIT: Final = {
+_UNIT: Final[dict[str, Schema]] = {
     "number": WHOLE,
     "object": {"const": "unit"},
     "row_start": WHOLE,
@@ -72,7 +72,7 @@ _UNIT: Final = {
         "description": "How many replicas are in each state.",
     },
 }
-_ATTEMPT: Final = {
+_ATTEMPT: Final[dict[str, Schema]] = {
     "state": {"enum": [state.value for state in ReplicaState]},
     "attempt": WHOLE,
     "leased_at": TIME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from rest_framework import serializers
@@ -18,6 +19,9 @@ METADATA_KEYS_MAX: Final = 16
 METADATA_KEY_CHARS_MAX: Final = 64
 METADATA_VALUE_CHARS_MAX: Final = 512
 DIMENSION_MAX: Final = 1_000_000
+# The options travel to the sandbox as one argument of a command, which the kernel bounds.
+NAMED_MAX: Final = 64
+NAME_CHARS_MAX: Final = 200
 _OUTPUT_MEMBERS = {"name", "comparator", "tolerance"}
 
 
@@ -37,6 +41,7 @@ class ModelOptions(serializers.Serializer[Any]):
         """Return the dimensions; each must have a whole number of at least 1."""
         if not isinstance(value, dict):
             raise serializers.ValidationError("must be a JSON object of dimension names and sizes")
+        _check_names(value)
         for name, size in value.items():
             if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= DIMENSION_MAX:
                 raise serializers.ValidationError(f"{name!r} must be a whole number from 1 to {DIMENSION_MAX}")
@@ -53,9 +58,12 @@ class ModelOptions(serializers.Serializer[Any]):
                 raise serializers.ValidationError(
                     "each output is an object: name, comparator (optional), tolerance (optional)"
                 )
-            tolerance = item.get("tolerance", 0)
+            comparator, tolerance = item.get("comparator", "exact"), item.get("tolerance", 0)
+            if not isinstance(comparator, str) or len(comparator) > NAME_CHARS_MAX:
+                raise serializers.ValidationError("a comparator is a short text")
             if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 0.1:
                 raise serializers.ValidationError(f"the tolerance of {item['name']!r} must be 0 to 0.1")
+        _check_names([item["name"] for item in value])
         return value
 
 
@@ -82,9 +90,10 @@ class BatchRequest(serializers.Serializer[Any]):
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         """Return the metadata; a few short keys."""
-        if len(value) > METADATA_KEYS_MAX or any(len(key) > METADATA_KEY_CHARS_MAX for key in value):
+        is_long = any(len(key) > METADATA_KEY_CHARS_MAX or not key.isprintable() for key in value)
+        if len(value) > METADATA_KEYS_MAX or is_long:
             raise serializers.ValidationError(
-                f"at most {METADATA_KEYS_MAX} keys of at most {METADATA_KEY_CHARS_MAX} characters"
+                f"at most {METADATA_KEYS_MAX} keys of at most {METADATA_KEY_CHARS_MAX} printable characters"
             )
         return value
 
@@ -94,3 +103,9 @@ class BatchRequest(serializers.Serializer[Any]):
         if unknown:
             raise serializers.ValidationError({name: ["this member is not known"] for name in unknown})
         return super().to_internal_value(data)
+
+
+def _check_names(names: Collection[str]) -> None:
+    """Refuse names that no graph has: too many, too long, or not printable (JSON escapes can spell such)."""
+    if len(names) > NAMED_MAX or any(len(name) > NAME_CHARS_MAX or not name.isprintable() for name in names):
+        raise serializers.ValidationError(f"at most {NAMED_MAX} names of at most {NAME_CHARS_MAX} printable characters")

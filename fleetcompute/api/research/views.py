@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -23,17 +22,15 @@ class ResearchView(APIView):
     parser_classes: Any = [OrjsonParser]
     renderer_classes = [OrjsonRenderer]
     content_negotiation_class = OneForm
-    scopes: dict[str, str] = {}
+    scopes: ClassVar[dict[str, str]] = {}
 
     def project_id_of(self, request: Request) -> int:
         """Return the project that the caller's key belongs to."""
         return cast(Caller, request.user).key.project_id
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Add the rate headers, and keep private answers out of shared caches."""
-        final = super().finalize_response(request, cast(Response, response), *args, **kwargs)
+        final = super().finalize_response(request, response, *args, **kwargs)
         add_rate_headers(request, final)
         final.headers.setdefault("Cache-Control", "private, no-cache")
         return final
