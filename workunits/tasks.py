@@ -57,25 +57,39 @@ def sweep() -> None:
     now = timezone.now()
     recover.expire_overdue_leases(now=now)
     recover.cancel_batches(now=now)
+    validate.validate_ready(now=now)
     leftovers = recover.find_leftovers(now=now)
     for batch_id in leftovers.to_split:
         split.split_batch(batch_id=batch_id, now=now)
-    if leftovers.has_reviews:
-        validate.validate_ready(now=now)
     for batch_id in leftovers.to_assemble:
         assemble.assemble_batch(batch_id=batch_id, now=now)
 
 
-def send_nudge(task: Task[..., None], **ids: int) -> None:
-    """Send a task's message once the transaction commits. A dead broker loses the message, never the request."""
+class _Broker:
+    """Sends messages; leaves a broker alone for a while that did not answer, for waiting would hold up requests."""
 
-    def send() -> None:
+    REST_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._rests_until = float("-inf")
+
+    def send(self, task: Task[..., None], ids: dict[str, int]) -> None:
+        """Send one message; a dead broker loses it, never the request, for the sweep finds the work."""
+        if time.monotonic() < self._rests_until:
+            return
         try:
             task.apply_async(kwargs=ids, retry=False)
         except OperationalError as problem:
+            self._rests_until = time.monotonic() + self.REST_SECONDS
             log.warning("the broker does not answer, the sweep will do %s: %s", task.name, problem)
 
-    transaction.on_commit(send)
+
+_broker = _Broker()
+
+
+def send_nudge(task: Task[..., None], **ids: int) -> None:
+    """Send a task's message once the transaction commits."""
+    transaction.on_commit(lambda: _broker.send(task, ids))
 
 
 class _Nudge:

@@ -20,7 +20,7 @@ from workunits.store.recovery import (
     list_batch_ids,
     list_undrained_batch_ids,
 )
-from workunits.store.verdicts import list_batches_to_review, lock_verdicts
+from workunits.store.verdicts import lock_verdicts
 
 VEHICLES_PER_SWEEP_STEP = 500
 UNITS_PER_CANCEL_STEP = 5_000
@@ -32,7 +32,6 @@ class Leftovers:
 
     to_split: list[int]
     to_assemble: list[int]
-    has_reviews: bool
 
 
 def expire_overdue_leases(*, now: datetime) -> int:
@@ -70,5 +69,4 @@ def find_leftovers(*, now: datetime) -> Leftovers:
     return Leftovers(
         to_split=list_batch_ids(BatchStatus.QUEUED),
         to_assemble=list_batch_ids(BatchStatus.FINALIZING),
-        has_reviews=bool(list_batches_to_review()),
     )
