@@ -28,7 +28,8 @@ class Workload:
 
     Attributes:
         key: short name, also of the result file.
-        title: how people read it.
+        title: how progress and tables call it.
+        model_name, dataset_name: what the researcher calls them.
         format: `parquet` or `npz`, of the dataset and of the result.
         inputs: `{name: [rows, *shape]}`.
         notes: the texts of the rows, or their labels.
@@ -36,6 +37,8 @@ class Workload:
 
     key: str
     title: str
+    model_name: str
+    dataset_name: str
     format: str
     model_path: Path
     dataset_path: Path
@@ -81,6 +84,8 @@ def make_airports(folder: Path, *, rows_max: int | None) -> Workload:
     return Workload(
         key="airports",
         title="Airport names (MiniLM)",
+        model_name="all-MiniLM-L6-v2",
+        dataset_name="US airport names",
         format="parquet",
         model_path=build_minilm(folder / "minilm.onnx"),
         dataset_path=dataset_path,
@@ -99,6 +104,8 @@ def make_digits(folder: Path, *, rows_max: int | None) -> Workload:
     return Workload(
         key="digits",
         title="Handwritten digits",
+        model_name="Digits classifier",
+        dataset_name="Handwritten digits",
         format="npz",
         model_path=model_path,
         dataset_path=dataset_path,

@@ -56,8 +56,8 @@ class Order:
 
 def upload(researcher: Researcher, workload: Workload) -> Uploaded:
     """Send a workload's model and dataset."""
-    model = researcher.upload_model(workload.model_path, name=workload.title, batch_rows=BLOCK_ROWS)
-    dataset = researcher.upload_dataset(workload.dataset_path, name=workload.title, file_format=workload.format)
+    model = researcher.upload_model(workload.model_path, name=workload.model_name, batch_rows=BLOCK_ROWS)
+    dataset = researcher.upload_dataset(workload.dataset_path, name=workload.dataset_name, file_format=workload.format)
     return Uploaded(workload=workload, model_id=model["id"], dataset_id=dataset["id"], outputs=model["outputs"])
 
 

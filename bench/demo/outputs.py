@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,24 @@ def read_result(path: Path) -> Result:
 
 
 def run_directly(model_path: Path, inputs: dict[str, Array]) -> dict[str, Array]:
-    """Run the rows through the model in this process, without any of FleetCompute's code, and return its outputs."""
+    """Run the rows through the model in this process, without any of FleetCompute's code, and return its outputs.
+
+    One thread a block, and a block for each core at a time: that is faster than all cores on one small block.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     rows = len(next(iter(inputs.values())))
-    blocks = [
-        session.run(names, {name: values[start : start + BLOCK_ROWS] for name, values in inputs.items()})
-        for start in range(0, rows, BLOCK_ROWS)
-    ]
+
+    def run_block(start: int) -> list[Array]:
+        block: list[Array] = session.run(
+            names, {name: values[start : start + BLOCK_ROWS] for name, values in inputs.items()}
+        )
+        return block
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        blocks = list(pool.map(run_block, range(0, rows, BLOCK_ROWS)))
     return {name: np.concatenate([block[index] for block in blocks]) for index, name in enumerate(names)}
 
 

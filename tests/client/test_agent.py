@@ -320,7 +320,7 @@ def test_a_cancelled_unit_is_dropped_and_the_runner_stopped(fleet: FakeFleet, ca
 
 def test_a_cancelled_unit_that_only_waits_leaves_the_runner_alone(fleet: FakeFleet, car: MakeCar) -> None:
     add_slow_units(fleet, 1, rows=200)
-    add_units(fleet, 1)
+    add_slow_units(fleet, 1, rows=4)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     first, second = worker.parts.workshop.given_tokens
@@ -338,9 +338,10 @@ def test_a_unit_past_its_deadline_is_given_up_without_being_run(fleet: FakeFleet
     add_slow_units(fleet, 1, rows=2000)
     worker = car(**SLOW)
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
-    worker.step(boot_seconds() + fleet.deadline_seconds + 1.0)
+    later = fleet.deadline_seconds + 1.0
+    worker.step(boot_seconds() + later)
     assert worker.parts.workshop.runner is None
-    worker.step_until(lambda: bool(fleet.hand_backs))
+    wait_until(lambda: bool(fleet.hand_backs), also=lambda: worker.step(boot_seconds() + later))
     assert fleet.hand_backs[0]["reason"] == "not_wanted"
 
 

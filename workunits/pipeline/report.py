@@ -181,13 +181,16 @@ def _commitment_outcome(
         return "stored" if replica.commitment == item.commitment else ReplicaEnded.code
     if replica.state not in LIVE_REPLICA_STATES:
         return ReplicaEnded.code
+    return _live_commitment_outcome(item, replica)
+
+
+def _live_commitment_outcome(item: CheckedCommitment, replica: SeenReplica) -> str:
     if item.output_rows is not None and item.output_rows != replica.rows:
         return OutputMalformed.code
     if replica.state == ReplicaState.COMMITTED and replica.commitment != item.commitment:
         return OutputDigestMismatch.code
-    if item.output is None and replica.state == ReplicaState.COMMITTED:
-        return "upload"  # said again: nothing had to move
-    if not replica.has_moved:
+    is_said_again = replica.state == ReplicaState.COMMITTED and item.output is None
+    if not (replica.has_moved or is_said_again):
         return LeaseExpired.code  # it ended in this very moment
     return "upload" if item.output is None else "stored"
 
