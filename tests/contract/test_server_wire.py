@@ -141,7 +141,8 @@ def test_the_server_writes_the_golden_answer():
                 ReplicaRef(int(item["contract"][1:]), index, 1, 1),
                 item["rows"],
                 item["input"]["sha256"],
-                *item["input"]["range"],
+                item["input"]["range"][0],
+                item["input"]["range"][1],
                 bytes.fromhex(item["input"]["digest"]),
             ),
         )

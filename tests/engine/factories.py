@@ -29,7 +29,7 @@ from workunits.models import (
 from workunits.pipeline.dispatch import Lease, SyncAnswer, sync_vehicle
 from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
 from workunits.store.leases import Heartbeat
-from workunits.store.vehicles import find_vehicle
+from workunits.store.vehicles import KnownVehicle, find_vehicle
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OUTPUT = {"name": "score", "dtype": "F32", "shape": [4], "comparator": "dense", "tolerance": 1e-4}
@@ -142,6 +142,13 @@ def honest_output(rows: int = 2, value: float = 1.0) -> bytes:
     return save({"score": np.full((rows, 4), value, dtype=np.float32)})
 
 
+def known(vehicle: Vehicle) -> KnownVehicle:
+    """Return the vehicle as a request meets it."""
+    found = find_vehicle(vehicle.public_id)
+    assert found is not None
+    return found
+
+
 class Car:
     """A vehicle that talks straight to `sync_vehicle`, with its counter and the leases it holds."""
 
@@ -163,13 +170,11 @@ class Car:
         held: list[str] | None = None,
         eligible: bool = True,
     ) -> SyncAnswer:
-        known = find_vehicle(self.vehicle.public_id)
-        assert known is not None
         self.counter += 1
         commitments, returned = commitments or [], returned or []
-        leaving = {item.token for item in (*commitments, *returned)}
+        leaving = {item.token for item in commitments} | {item.token for item in returned}
         answer = sync_vehicle(
-            vehicle=known,
+            vehicle=known(self.vehicle),
             request=SyncRequest(
                 heartbeat=Heartbeat(
                     counter=self.counter,

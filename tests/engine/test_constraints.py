@@ -10,7 +10,7 @@ from tests.engine.factories import Car, make_batch, make_project, make_vehicle, 
 pytestmark = pytest.mark.django_db
 
 
-def refuses(constraint: str, statement: str, *parameters: object) -> None:
+def refuses(constraint: str, statement: str, *parameters: str | int | bytes) -> None:
     with (
         pytest.raises(IntegrityError, match=constraint),
         transaction.atomic(),

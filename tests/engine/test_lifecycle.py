@@ -10,14 +10,13 @@ from django.db import transaction
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.engine.factories import NOW, Car, commit, honest_output, make_batch, rows_of
+from tests.engine.factories import NOW, Car, commit, honest_output, known, make_batch, rows_of
 from workunits.domain.states import REPLICA_MOVES, UNIT_MOVES, ReplicaState, UnitState
 from workunits.models import AccountBalance, Batch, BatchProgress, Transfer
 from workunits.pipeline.credit import settle_credit
 from workunits.pipeline.recover import cancel_batches, expire_overdue_leases
 from workunits.pipeline.upload import accept_part
 from workunits.pipeline.validate import validate_ready
-from workunits.store.vehicles import find_vehicle
 
 CARS = 6
 LIARS = {4, 5}  # each tells a lie of its own, so that they never make a quorum
@@ -83,7 +82,7 @@ class UnitsAndReplicas(RuleBasedStateMachine):
             answer = car.sync(commitments=[commit(lease, self.value_of(index), inline=False)], at=self.at)
             if answer.outcomes[0][1] == "upload":
                 data = honest_output(lease.replica.rows, self.value_of(index))
-                vehicle = find_vehicle(car.vehicle.public_id)
+                vehicle = known(car.vehicle)
                 accept_part(vehicle=vehicle, token=lease.token, offset=0, data=data, now=self.at)
                 car.held.pop(lease.token, None)
 
@@ -118,8 +117,8 @@ class UnitsAndReplicas(RuleBasedStateMachine):
             before = UnitState(self.last_units.get(key, "OPEN"))
             assert _reaches(UNIT_MOVES, before, UnitState(row["state"])), (key, before, row["state"])
         for key, row in replicas.items():
-            before = ReplicaState(self.last_replicas.get(key, "LEASED"))
-            assert _reaches(REPLICA_MOVES, before, ReplicaState(row["state"])), (key, before, row["state"])
+            held = ReplicaState(self.last_replicas.get(key, "LEASED"))
+            assert _reaches(REPLICA_MOVES, held, ReplicaState(row["state"])), (key, held, row["state"])
         self.last_units = {key: row["state"] for key, row in units.items()}
         self.last_replicas = {key: row["state"] for key, row in replicas.items()}
 

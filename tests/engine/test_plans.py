@@ -10,10 +10,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.engine.factories import NOW, Car, make_batch, make_owner, make_vehicle, rows_of
+from tests.engine.factories import NOW, Car, known, make_batch, make_owner, make_vehicle, rows_of
 from workunits.sql import load_sql
 from workunits.store import leases as leases_store
-from workunits.store.vehicles import find_vehicle
 
 pytestmark = pytest.mark.django_db
 UNITS = 20_000
@@ -76,7 +75,7 @@ def rows_touched(plan: dict[str, Any], tables: tuple[str, ...]) -> int:
 def captured_parameters(monkeypatch, action) -> dict[str, dict[str, Any]]:
     """Return the parameters with which the store runs each SQL file while `action` runs."""
     seen: dict[str, dict[str, Any]] = {}
-    real = leases_store.fetch_all
+    from workunits.store.db import fetch_all as real
 
     def note(name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         seen[name] = dict(parameters)
@@ -115,11 +114,10 @@ def test_recording_a_sync_finds_each_replica_by_its_key(large_batch, monkeypatch
     car = Car()
     car.lease(10)
     seen = captured_parameters(monkeypatch, car.report_all)
-    known = find_vehicle(car.vehicle.public_id)
-    assert known is not None
+    counter = known(car.vehicle).counter
     plan = explain(
         "record_sync",
-        {**seen["record_sync"], "counter_seen": known.counter, "counter": known.counter + 1},
+        {**seen["record_sync"], "counter_seen": counter, "counter": counter + 1},
     )
     scans = hot_scans(plan, ("replica",))
     lane = large_batch.lane

@@ -27,7 +27,7 @@ def test_many_nudges_at_once_become_one_message_after_commit(
     settings.CELERY_TASK_ALWAYS_EAGER = False
     nudge = tasks._Nudge()
     moment = [100.0]
-    monkeypatch.setattr(tasks.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr("workunits.tasks.time.monotonic", lambda: moment[0])
     with django_capture_on_commit_callbacks(execute=True):
         for _ in range(5):
             nudge()
@@ -41,7 +41,7 @@ def test_many_nudges_at_once_become_one_message_after_commit(
 
 def test_a_dead_broker_is_left_alone_for_a_while(sent, monkeypatch, django_capture_on_commit_callbacks):
     moment, attempts = [100.0], []
-    monkeypatch.setattr(tasks.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr("workunits.tasks.time.monotonic", lambda: moment[0])
 
     def fail(**_):
         attempts.append(moment[0])

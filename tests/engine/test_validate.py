@@ -11,6 +11,7 @@ from tests.engine.factories import (
     Car,
     commit,
     honest_output,
+    known,
     later,
     lease_seconds,
     make_batch,
@@ -22,7 +23,6 @@ from workunits.models import Batch, BatchProgress
 from workunits.pipeline.recover import expire_overdue_leases
 from workunits.pipeline.upload import accept_part
 from workunits.pipeline.validate import validate_ready
-from workunits.store.vehicles import find_vehicle
 
 pytestmark = pytest.mark.django_db
 
@@ -229,7 +229,7 @@ def test_uploaded_outputs_count_only_once_their_bytes_are_here():
     assert only_unit(batch)["state"] == "OPEN"
     data = honest_output()
     for car, lease in uploads:
-        vehicle = find_vehicle(car.vehicle.public_id)
+        vehicle = known(car.vehicle)
         assert accept_part(vehicle=vehicle, token=lease.token, offset=0, data=data[:10], now=NOW) == 10
         assert accept_part(vehicle=vehicle, token=lease.token, offset=10, data=data[10:], now=NOW) == len(data)
     validate_ready(now=NOW)
@@ -243,7 +243,7 @@ def test_different_uploaded_outputs_are_compared_from_the_blob_store():
         car = Car()
         lease = car.lease(1)[0]
         car.sync(commitments=[commit(lease, value, inline=False)])
-        vehicle = find_vehicle(car.vehicle.public_id)
+        vehicle = known(car.vehicle)
         accept_part(vehicle=vehicle, token=lease.token, offset=0, data=honest_output(2, value), now=NOW)
         validate_ready(now=NOW)
     assert sorted(states(batch).values()) == ["INVALID", "VALID", "VALID"]

@@ -10,7 +10,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.http import HttpResponse
 from django.test import Client
 
 from fleetclient.signing import AnswerVerifier, RequestSigner
@@ -58,9 +57,7 @@ class SignedCar:
         self.counter = 0
         self.http = Client(SERVER_NAME=AUTHORITY)
 
-    def request(
-        self, method: str, path: str, body: bytes = b"", *, content_type: str = "", **headers: str
-    ) -> HttpResponse:
+    def request(self, method: str, path: str, body: bytes = b"", *, content_type: str = "", **headers: str) -> Any:
         self.counter += 1
         signed = self.signer.sign(method, f"{BASE}/{path}", body, created=int(time.time()), counter=self.counter)
         self.last_signature = signed.signature
@@ -72,12 +69,12 @@ class SignedCar:
             headers={**signed.headers, "Host": AUTHORITY, **{k.replace("_", "-"): v for k, v in headers.items()}},
         )
 
-    def sync(self, content: Any = None, attachments: bytes = b"", **headers: str) -> HttpResponse:
+    def sync(self, content: Any = None, attachments: bytes = b"", **headers: str) -> Any:
         content = idle_sync() if content is None else content
         body = content if isinstance(content, bytes) else frame(content, attachments)
         return self.request("POST", "sync", body, content_type="application/vnd.fleetcompute.frame", **headers)
 
-    def verified(self, response: HttpResponse) -> Any:
+    def verified(self, response: Any) -> Any:
         """Return the answer's content after checking the director's signature, as a real car would."""
         assert response.status_code == 200, response.content
         AnswerVerifier(get_director(settings.FLEET_DIRECTOR_KEY).public_key).verify(
@@ -90,7 +87,7 @@ class SignedCar:
         return self.verified(self.sync(idle_sync(capacity=capacity)))["leases"]  # type: ignore[no-any-return]
 
 
-def problem(response: HttpResponse) -> tuple[int, str]:
+def problem(response: Any) -> tuple[int, str]:
     """Return status and code of a problem document, having checked its form."""
     assert response["Content-Type"] == "application/problem+json", response.content
     document = json.loads(response.content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from django.db import models
 
@@ -52,7 +53,13 @@ def make_key_id() -> str:
     return make_public_id("key")
 
 
-class PublicIdField(models.CharField):
+if TYPE_CHECKING:
+    _TextField = models.CharField[str, str]
+else:
+    _TextField = models.CharField
+
+
+class PublicIdField(_TextField):
     """A unique text column for a public id; callers see it as opaque."""
 
     def __init__(self, **options: object) -> None:
