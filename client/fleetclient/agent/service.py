@@ -99,6 +99,8 @@ def build_agent(config: Config, *, network: Network, waker: Waker, log: Log) -> 
     spool = Spool(state.folder)
     spool.sweep({unit.token for unit in journal.list_units()})
     cache = ModelCache(state.cache, bytes_max=config.cache.models_bytes_max)
+    if not journal.list_units(UnitState.HELD):
+        cache.sweep()
     vehicle = config.vehicle
     parts = Parts(
         config=config,
