@@ -73,12 +73,12 @@ class _Broker:
     def __init__(self) -> None:
         self._rests_until = float("-inf")
 
-    def send(self, task: Task[..., None], ids: dict[str, int]) -> None:
-        """Send one message; a dead broker loses it, never the request, for the sweep finds the work."""
+    def send(self, task: Task[..., None], ids: dict[str, int], delay_seconds: float) -> None:
+        """Send one message, to be taken after a while; a dead broker loses it, never the request: the sweep helps."""
         if time.monotonic() < self._rests_until:
             return
         try:
-            task.apply_async(kwargs=ids, retry=False)
+            task.apply_async(kwargs=ids, countdown=delay_seconds, retry=False)
         except OperationalError as problem:
             self._rests_until = time.monotonic() + self.REST_SECONDS
             log.warning("the broker does not answer, the sweep will do %s: %s", task.name, problem)
@@ -87,15 +87,16 @@ class _Broker:
 _broker = _Broker()
 
 
-def send_nudge(task: Task[..., None], **ids: int) -> None:
+def send_nudge(task: Task[..., None], *, delay_seconds: float = 0.0, **ids: int) -> None:
     """Send a task's message once the transaction commits."""
-    transaction.on_commit(lambda: _broker.send(task, ids))
+    transaction.on_commit(lambda: _broker.send(task, ids, delay_seconds))
 
 
 class _Nudge:
     """Sends a task's message on commit, at most one in `nudge_coalesce_seconds` from this process.
 
-    What is dropped is not lost: the message already under way looks at the whole table, and the sweep at the rest.
+    The message is taken at the end of that time, so it finds everything that was dropped in favour of it, and finds
+    it together: verdicts cost three times as much in handfuls as in hundreds.
     """
 
     def __init__(self) -> None:
@@ -105,12 +106,12 @@ class _Nudge:
     def __call__(self) -> None:
         if settings.CELERY_TASK_ALWAYS_EAGER:
             return
-        now = time.monotonic()
+        now, window_seconds = time.monotonic(), settings.FLEET.nudge_coalesce_seconds
         with self._lock:
-            if now - self._sent_at < settings.FLEET.nudge_coalesce_seconds:
+            if now - self._sent_at < window_seconds:
                 return
             self._sent_at = now
-        send_nudge(validate_ready)
+        send_nudge(validate_ready, delay_seconds=window_seconds)
 
 
 nudge_validation = _Nudge()

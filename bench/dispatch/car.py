@@ -65,7 +65,7 @@ class SimulatedCar:
     def take(self, answer: Answer) -> None:
         """Note what the server answered; what it leased is reported by the next request."""
         self.tally["syncs"] += 1
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+        if answer.status != 200:
             self._complain(f"status {answer.status}: {answer.body[:200]!r}")
             return
         if self._counter % ANSWERS_PER_CHECK == 0:
@@ -99,5 +99,5 @@ class SimulatedCar:
 
     def _complain(self, problem: str) -> None:
         self.tally["problems"] += 1
-        if len(self.problems) < 5:  # noqa: PLR2004 - the first few say it all
+        if len(self.problems) < 5:
             self.problems.append(problem)

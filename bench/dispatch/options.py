@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_options(values: argparse.Namespace) -> DispatchOptions:
-    """Return the options of a parsed command line. Raises SystemExit with one sentence where they do not go together."""
+    """Return the options of a parsed command line. Raises SystemExit with a sentence where they do not go together."""
     names = [field.name for field in dataclasses.fields(DispatchOptions)]
     options = DispatchOptions(**{name: getattr(values, name) for name in names})
     problem = _problem(options)

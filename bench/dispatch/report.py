@@ -11,7 +11,7 @@ from bench.dispatch.options import DispatchOptions
 from bench.measure.machine import describe_machine
 from bench.measure.percentiles import latency_summary
 from bench.measure.processes import ProcessorTime
-from bench.measure.statements import Statement, count_calls
+from bench.measure.statements import Statement, count_calls, fold_lanes
 
 STATEMENTS_LISTED = 12
 STATEMENT_CHARS = 60
@@ -19,7 +19,7 @@ STATEMENT_CHARS = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What was read off clocks and counters. `cars_seconds` ends with the last answer, `elapsed_seconds` with the last credit."""
+    """What clocks and counters said; `cars_seconds` ends with the last answer, the others with the last credit."""
 
     durations: Sequence[float]
     cars_seconds: float
@@ -65,7 +65,7 @@ def make_report(
         "wal_bytes_per_replica": round(measured.wal_bytes / max(1, credited)),
         "errors": load.tally["problems"] + sum(books.wrong.values()) + unseen,
         "problems": [*load.problems, *(f"{name}: {count}" for name, count in books.wrong.items())],
-        "statements": [_describe(statement) for statement in measured.statements[:STATEMENTS_LISTED]],
+        "statements": [_describe(statement) for statement in fold_lanes(measured.statements)[:STATEMENTS_LISTED]],
         "machine": describe_machine(),
     }
 

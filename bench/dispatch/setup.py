@@ -1,7 +1,7 @@
 """Fill an empty installation: owners with a car each, and batches whose units are leasable at once.
 
-Run as `python -m bench.dispatch.setup PLAN OPTIONS` with the installation's environment. It writes rows directly: pairing
-and splitting have measurements of their own.
+Run as `python -m bench.dispatch.setup PLAN OPTIONS` with the installation's environment. It writes rows directly:
+pairing and splitting have measurements of their own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _output_spec(output_bytes: int) -> TensorSpec:
 def _make_cars(owners: int) -> list[CarPlan]:
     from workunits.models import Owner, User, Vehicle, VehiclePresence
 
-    users = User.objects.bulk_create(User(username=f"owner{number}", password="!") for number in range(owners))
+    users = User.objects.bulk_create(User(username=f"owner{number}") for number in range(owners))
     people = Owner.objects.bulk_create(Owner(user=user, display_name=user.username) for user in users)
     seeds = [os.urandom(32) for _ in people]
     vehicles = Vehicle.objects.bulk_create(
@@ -96,7 +96,8 @@ def _make_catalog(spec: TensorSpec, *, rows: int) -> tuple[OnnxModel, Dataset]:
 
     project = Project.objects.create(name="benchmark")
     model_blob, data_blob = (
-        Blob.objects.create(sha256=hashlib.sha256(name).hexdigest(), size_bytes=1_000_000) for name in (b"model", b"data")
+        Blob.objects.create(sha256=hashlib.sha256(name).hexdigest(), size_bytes=1_000_000)
+        for name in (b"model", b"data")
     )
     output = {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
     model = OnnxModel.objects.create(
@@ -159,7 +160,8 @@ def _make_batch(model: OnnxModel, dataset: Dataset, options: DispatchOptions) ->
             "INSERT INTO unit (batch_id, number, shard_number, row_start, rows, byte_start, byte_end, input_digest,"
             " reward_microcredits, needed)"
             " SELECT %(batch)s, n, 0, n, 1, n::bigint * %(bytes)s, (n + 1)::bigint * %(bytes)s,"
-            " sha256((%(batch)s || ':' || n)::bytea), %(price)s, %(quorum)s FROM generate_series(0, %(units)s - 1) AS n",
+            " sha256((%(batch)s || ':' || n)::bytea), %(price)s, %(quorum)s"
+            " FROM generate_series(0, %(units)s - 1) AS n",
             {
                 "batch": batch.id,
                 "bytes": INPUT_BYTES,

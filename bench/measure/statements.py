@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 
 Connection = psycopg2.extensions.connection
+_LANE = re.compile(r"\b(unit|replica|review|unit_event|sync_vehicle)_[0-9]+\b")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,22 @@ def read_statements(connection: Connection) -> list[Statement]:
             Statement(text=text, calls=calls, total_ms=spent, rows=rows, wal_bytes=int(wal_bytes))
             for text, calls, spent, rows, wal_bytes in cursor.fetchall()
         ]
+
+
+def fold_lanes(statements: Sequence[Statement]) -> list[Statement]:
+    """Return the statements with those that differ only in the lane they name added up, the costliest first."""
+    folded: dict[str, Statement] = {}
+    for statement in statements:
+        text = _LANE.sub(r"\1", statement.text)
+        known = folded.get(text)
+        folded[text] = Statement(
+            text=text,
+            calls=statement.calls + (known.calls if known else 0),
+            total_ms=statement.total_ms + (known.total_ms if known else 0.0),
+            rows=statement.rows + (known.rows if known else 0),
+            wal_bytes=statement.wal_bytes + (known.wal_bytes if known else 0),
+        )
+    return sorted(folded.values(), key=lambda statement: -statement.total_ms)
 
 
 def count_calls(statements: Sequence[Statement]) -> int:

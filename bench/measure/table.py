@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 
 def format_value(value: object) -> str:
     """Return a number with digits grouped, or any other value as text."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int) or abs(value) >= 100:  # noqa: PLR2004 - decimals of large numbers are noise
+    if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
@@ -31,15 +31,22 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
 
 def format_report(report: Mapping[str, object]) -> str:
-    """Return one run's figures as two columns; nested objects by dotted names."""
+    """Return one run's figures as two columns; nested objects by dotted names, lists by numbered ones."""
     return format_table(["figure", "value"], list(_flatten("", report)))
 
 
-def _flatten(prefix: str, report: Mapping[str, object]) -> list[tuple[str, object]]:
-    flat: list[tuple[str, object]] = []
+def _flatten(prefix: str, report: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name, value in report.items():
         if isinstance(value, Mapping):
-            flat += _flatten(f"{prefix}{name}.", value)
+            yield from _flatten(f"{prefix}{name}.", value)
+        elif isinstance(value, list):
+            yield from ((f"{prefix}{name}.{number}", _line(item)) for number, item in enumerate(value, start=1))
         else:
-            flat.append((f"{prefix}{name}", value))
-    return flat
+            yield f"{prefix}{name}", value
+
+
+def _line(item: object) -> object:
+    """Return an object of a list as one line."""
+    if not isinstance(item, Mapping):
+        return item
+    return ", ".join(f"{name} {format_value(value)}" for name, value in item.items())

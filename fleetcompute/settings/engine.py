@@ -58,7 +58,7 @@ class EnginePolicy:
     # How long a process may reuse its picture of which batches have work to lease.
     dispatch_board_seconds: float = 1.0
     # Nudges of one stage within this window become one Celery message.
-    nudge_coalesce_seconds: float = 0.15
+    nudge_coalesce_seconds: float = 0.25
     # The sweep finds what a lost nudge left behind; the settler turns earning items into ledger transfers.
     sweep_seconds: float = 2.0
     settle_seconds: float = 5.0

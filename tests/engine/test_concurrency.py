@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, transaction
 
 from tests.engine.factories import NOW, Car, make_batch, make_owner, make_vehicle, rows_of
 from workunits.models import Transfer
+from workunits.pipeline import validate
 from workunits.pipeline.credit import settle_credit
 from workunits.pipeline.dispatch import CounterReplayed, SyncConflict
 from workunits.pipeline.validate import validate_ready
+from workunits.store.verdicts import apply_verdicts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,3 +132,35 @@ def test_reports_verdicts_and_settlement_at_once_pay_each_replica_once():
         assert cheat.owner_id not in {item["owner_id"] for item in items}
     earned = sum(item["amount_microcredits"] for item in rows_of("earning_item"))
     assert sum(Transfer.objects.values_list("amount_microcredits", flat=True)) == earned
+
+
+def test_a_report_that_commits_while_its_unit_is_judged_is_looked_at_afterwards(monkeypatch):
+    batch = make_batch(units=1, quorum=2)
+    slow, quick = Car(), Car()
+    slow.lease()
+    quick.lease()
+    is_written, may_commit = threading.Event(), threading.Event()
+
+    def report_slowly() -> None:
+        with transaction.atomic():
+            slow.report_all()
+            is_written.set()
+            may_commit.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=report_slowly)
+    thread.start()
+    assert is_written.wait(30)
+    quick.report_all()  # its review has a higher id and is there before the slow one's
+
+    def apply_late(*arguments, **options):
+        may_commit.set()
+        thread.join()
+        return apply_verdicts(*arguments, **options)
+
+    monkeypatch.setattr(validate, "apply_verdicts", apply_late)
+    validate_ready(now=NOW)
+    monkeypatch.undo()
+    assert validate_ready(now=NOW) is True
+    assert [unit["state"] for unit in rows_of("unit", batch_id=batch.id)] == ["VALIDATED"]
+    assert rows_of("review", batch_id=batch.id) == []

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.engine.factories import NOW, Car, known, make_batch, make_owner, make_vehicle, rows_of
 from workunits.sql import load_sql
 from workunits.store import leases as leases_store
+from workunits.store.db import call_function
 
 pytestmark = pytest.mark.django_db
 UNITS = 20_000
@@ -72,25 +73,25 @@ def rows_touched(plan: dict[str, Any], tables: tuple[str, ...]) -> int:
     )
 
 
-def captured_parameters(monkeypatch, action) -> dict[str, dict[str, Any]]:
-    """Return the parameters with which the store runs each SQL file while `action` runs."""
-    seen: dict[str, dict[str, Any]] = {}
-    from workunits.store.db import fetch_all as real
+def captured_parameters(monkeypatch, action) -> dict[str, Any]:
+    """Return the parameters of the last sync that `action` makes, as the statements inside its function see them."""
+    seen: dict[str, Any] = {}
 
     def note(name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        seen[name] = dict(parameters)
-        return real(name, parameters)
+        seen.clear()
+        seen.update(parameters)
+        return call_function(name, parameters)
 
-    monkeypatch.setattr(leases_store, "fetch_all", note)
+    monkeypatch.setattr(leases_store, "call_function", note)
     action()
-    return seen
+    batch_ids, cursors = seen["lease_batches"] or [None], seen["lease_cursors"] or [None]
+    return {**seen, "batch_id": batch_ids[0], "cursor": cursors[0]}
 
 
 def test_leasing_reads_a_short_range_of_its_indexes_however_large_the_batch(large_batch, monkeypatch):
     car = Car()
     seen = captured_parameters(monkeypatch, lambda: car.lease(10))
-    parameters = {**seen["lease_replicas"], "owner_id": make_owner().id}
-    plan = explain("lease_replicas", parameters)
+    plan = explain("lease_replicas", {**seen, "owner_id": make_owner().id})
     scans = hot_scans(plan, ("unit", "replica"))
     assert scans
     assert all("Index" in node for node, _, _ in scans), scans
@@ -106,7 +107,7 @@ def test_a_owner_that_did_half_the_batch_costs_no_more(large_batch, monkeypatch)
     busy = rows_of("replica", batch_id=large_batch.id, unit_number=0)[0]["owner_id"]
     car = Car()
     seen = captured_parameters(monkeypatch, lambda: car.lease(10))
-    plan = explain("lease_replicas", {**seen["lease_replicas"], "owner_id": busy})
+    plan = explain("lease_replicas", {**seen, "owner_id": busy})
     assert rows_touched(plan, ("unit", "replica")) < 300
 
 
@@ -115,10 +116,7 @@ def test_recording_a_sync_finds_each_replica_by_its_key(large_batch, monkeypatch
     car.lease(10)
     seen = captured_parameters(monkeypatch, car.report_all)
     counter = known(car.vehicle).counter
-    plan = explain(
-        "record_sync",
-        {**seen["record_sync"], "counter_seen": counter, "counter": counter + 1},
-    )
+    plan = explain("record_sync", {**seen, "counter_seen": counter, "counter": counter + 1})
     scans = hot_scans(plan, ("replica",))
     lane = large_batch.lane
     assert {(relation, index) for _, relation, index in scans} == {(f"replica_{lane}", f"replica_{lane}_pkey")}
@@ -128,7 +126,7 @@ def test_recording_a_sync_finds_each_replica_by_its_key(large_batch, monkeypatch
 
 def test_validation_reads_what_is_queued_by_its_keys(large_batch):
     batch_id, lane = large_batch.id, large_batch.lane
-    plan = explain("lock_reviewed_units", {"batch_id": batch_id, "units_max": 500, "only": None})
+    plan = explain("lock_reviewed_units", {"batch_id": batch_id, "reviews_max": 500, "only": None})
     scans = hot_scans(plan, ("unit", "review"))
     assert {index for _, _, index in scans} == {f"unit_{lane}_pkey", f"review_{lane}_pkey"}
     assert rows_touched(plan, ("unit", "review")) <= 1000
@@ -156,8 +154,7 @@ def test_writing_verdicts_touches_only_their_rows(large_batch):
             "decided_reasons": ["because"] * 100,
             "wanting_units": [],
             "wanting_counts": [],
-            "reviewed_units": units,
-            "reviewed_ids": [2**40] * 100,
+            "review_ids": [2**40] * 100,
         },
     )
     scans = hot_scans(plan, ("unit", "replica"))
@@ -177,7 +174,7 @@ def test_a_sync_costs_the_same_few_statements_whatever_it_reports_and_leases(cou
     statements = [
         query["sql"].split()[0] for query in captured if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))
     ]
-    # Who it is; the dispatch board (once a second in production); what it reports; what it gets. The contracts are
-    # remembered by the process. BEGIN and COMMIT, here savepoints, make it five.
-    assert len(statements) - 1 <= 4, captured.captured_queries
+    # Who it is; the dispatch board (once a second in production); one call that records and leases, by a statement
+    # each. Contracts and lanes are remembered by the process.
+    assert len(statements) - 1 <= 2, captured.captured_queries
     assert len(car.held) == count

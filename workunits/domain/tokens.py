@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import struct
+import threading
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -45,6 +45,23 @@ def _ciphers(key: bytes) -> Cipher[modes.ECB]:
     return Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305
 
 
+class _Decryptors(threading.local):
+    """One decryptor a key and thread: making one costs ten times a block, and ECB keeps nothing from block to block."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[bytes, CipherContext] = {}
+
+
+_decryptors = _Decryptors()
+
+
+def _decryptor(key: bytes) -> CipherContext:
+    found = _decryptors.by_key.get(key)
+    if found is None:
+        found = _decryptors.by_key[key] = _ciphers(key).decryptor()
+    return found
+
+
 def seal_tokens(key: bytes, refs: list[ReplicaRef]) -> list[str]:
     """Return one token of 22 URL-safe characters for each reference. `key`: 16 bytes."""
     encryptor: CipherContext = _ciphers(key).encryptor()
@@ -67,7 +84,7 @@ def open_token(key: bytes, token: str) -> ReplicaRef:
         raise ReplicaUnknown(f"{token[:40]!r} is not a replica token") from None
     if len(token) != TOKEN_CHARS or len(block) != 16:
         raise ReplicaUnknown(f"{token[:40]!r} is not a replica token")
-    ref = ReplicaRef(*_BLOCK.unpack(b"\0" + _ciphers(key).decryptor().update(block)))
+    ref = ReplicaRef(*_BLOCK.unpack(b"\0" + _decryptor(key).update(block)))
     if ref.batch_id > 2**47 or ref.unit_number >= 2**31 or ref.owner_id >= 2**31:
         raise ReplicaUnknown(f"{token[:40]!r} is not a replica token")  # such ids do not exist: a forgery
     return ref
@@ -75,7 +92,8 @@ def open_token(key: bytes, token: str) -> ReplicaRef:
 
 def make_salt(key: bytes, token: str) -> bytes:
     """Return the 16 bytes that salt this replica's commitment, derived so that they need not be stored."""
-    return hmac.digest(key, b"salt:" + token.encode("ascii"), "sha256")[:SALT_BYTES]
+    # A keyed BLAKE2 is a MAC by itself and costs a sixth of an HMAC, which counts ten times in a sync.
+    return hashlib.blake2b(token.encode("ascii"), key=key, digest_size=SALT_BYTES, person=b"commitment salt").digest()
 
 
 def salted_digest(salt: bytes, output: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 In: an authenticated vehicle and its parsed sync. Out: what to answer. Moves: replica LEASED -> COMMITTED or REPORTED
 (bytes inline), LEASED/COMMITTED -> RETURNED or ERRORED, (new) -> LEASED. Whatever number of replicas a sync reports and
-asks for, it costs one statement to record it and one for each batch it leases from.
+asks for, it is one call of the database: one statement to record it and one for each batch it leases from.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from functools import cache
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import transaction
 
-from workunits.domain.eligibility import OpenBatch, VehicleOffer, choose_batches
+from workunits.domain.eligibility import VehicleOffer, choose_batches
 from workunits.domain.errors import FleetError
 from workunits.domain.tokens import make_salt, seal_tokens
 from workunits.domain.types import UnitKey
@@ -28,12 +27,8 @@ from workunits.pipeline.report import (
     open_report,
 )
 from workunits.store.board import DispatchBoard, get_contract
-from workunits.store.leases import (
-    LeasedReplica,
-    lease_replicas,
-    record_sync,
-    resend_leases,
-)
+from workunits.store.leases import LeasedReplica, LeaseWish, resend_leases
+from workunits.store.leases import sync_vehicle as store_sync
 from workunits.store.vehicles import KnownVehicle
 
 # A sync may fill up from this many batches of its lane; the first nearly always has enough.
@@ -94,25 +89,30 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
         raise CounterReplayed(f"counter {request.heartbeat.counter} is not greater than {vehicle.counter}")
     report = open_report(vehicle, request)
     offer = _offer(vehicle, request, report)
-    # Chosen before the transaction: the board may have to be read.
+    policy = settings.FLEET
     chosen = choose_batches(_board().batches(now), offer, batches_max=BATCHES_PER_SYNC_MAX) if offer.wanted else []
-    with transaction.atomic():
-        seen = record_sync(
-            vehicle,
-            request.heartbeat,
-            mentioned=report.mentioned | set(vehicle.open_leases),
-            commitments=list(report.commitments.values()),
-            hand_backs=list(report.hand_backs.values()),
-            now=now,
-        )
-        if seen is None:
-            raise SyncConflict
-        leased = _lease(vehicle, chosen, offer.wanted, now)
+    synced = store_sync(
+        vehicle,
+        request.heartbeat,
+        mentioned=report.mentioned | set(vehicle.open_leases),
+        commitments=list(report.commitments.values()),
+        hand_backs=list(report.hand_backs.values()),
+        wish=LeaseWish(
+            batch_ids=[batch.batch_id for batch in chosen],
+            wanted=offer.wanted,
+            attempts_max=policy.replica_attempts_max,
+            deadline_at=now + timedelta(seconds=policy.lease_seconds),
+        ),
+        now=now,
+    )
+    if synced is None:
+        raise SyncConflict
+    seen = synced.seen
     answer = SyncAnswer(outcomes=list_outcomes(vehicle, report, seen), cancelled=list_cancelled(vehicle, report, seen))
     answer.to_review = any(code in ("stored", "returned") for _, code in answer.outcomes)
     lost = list_lost_leases(vehicle, report, seen)
     resent = resend_leases(vehicle, lost) if lost else []
-    _add_leases(answer, [(replica, settings.FLEET.lease_seconds) for replica in leased])
+    _add_leases(answer, [(replica, policy.lease_seconds) for replica in synced.leased])
     _add_leases(answer, [(replica, (deadline_at - now).total_seconds()) for replica, deadline_at in resent])
     return answer
 
@@ -132,23 +132,6 @@ def _offer(vehicle: KnownVehicle, request: SyncRequest, report: Report) -> Vehic
         cursor_batch_id=vehicle.cursor_batch_id,
         misses=vehicle.misses,
     )
-
-
-def _lease(vehicle: KnownVehicle, chosen: list[OpenBatch], wanted: int, now: datetime) -> list[LeasedReplica]:
-    policy = settings.FLEET
-    leased: list[LeasedReplica] = []
-    for batch in chosen:
-        leased += lease_replicas(
-            vehicle,
-            batch_id=batch.batch_id,
-            wanted=wanted - len(leased),
-            attempts_max=policy.replica_attempts_max,
-            now=now,
-            deadline_at=now + timedelta(seconds=policy.lease_seconds),
-        )
-        if len(leased) >= wanted:
-            break
-    return leased
 
 
 def _add_leases(answer: SyncAnswer, leased: list[tuple[LeasedReplica, float]]) -> None:

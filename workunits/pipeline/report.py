@@ -83,18 +83,19 @@ def open_report(vehicle: KnownVehicle, request: SyncRequest) -> Report:
         else:
             report.held.append((token, ref if ref.owner_id == vehicle.owner_id else None))
     for item in request.commitments:
-        _open_item(report, vehicle, item.token, item)
+        _open_item(report, vehicle, key, item)
     for hand_back in request.returned:
-        _open_item(report, vehicle, hand_back.token, hand_back)
+        _open_item(report, vehicle, key, hand_back)
     return report
 
 
-def _open_item(report: Report, vehicle: KnownVehicle, token: str, item: OfferedCommitment | OfferedReturn) -> None:
+def _open_item(report: Report, vehicle: KnownVehicle, key: bytes, item: OfferedCommitment | OfferedReturn) -> None:
+    token = item.token
     if token in report.commitments or token in report.hand_backs:
         return  # said twice in one sync: the first counts
     ref = None
     try:
-        ref = open_token(settings.FLEET_TOKEN_KEY, token)
+        ref = open_token(key, token)
         if ref.owner_id != vehicle.owner_id:
             # A forged token opens to any owner; whether such a replica exists is not this car's business.
             raise ReplicaUnknown if not _exists(ref) else ReplicaNotYours
@@ -102,7 +103,7 @@ def _open_item(report: Report, vehicle: KnownVehicle, token: str, item: OfferedC
             state = ReplicaState.ERRORED if item.is_error else ReplicaState.RETURNED
             report.hand_backs[token] = HandBack(ref=ref, state=state.value, reason=item.reason)
         else:
-            report.commitments[token] = _check_commitment(ref, item)
+            report.commitments[token] = _check_commitment(key, ref, item)
     except FleetError as refusal:
         report.order.append((token, None, refusal.code))
     else:
@@ -117,7 +118,7 @@ def _exists(ref: ReplicaRef) -> bool:
     return True
 
 
-def _check_commitment(ref: ReplicaRef, item: OfferedCommitment) -> CheckedCommitment:
+def _check_commitment(key: bytes, ref: ReplicaRef, item: OfferedCommitment) -> CheckedCommitment:
     try:
         limits = get_contract(ref.batch_id)["limits"]
         specs = get_output_specs(ref.batch_id)
@@ -130,7 +131,7 @@ def _check_commitment(ref: ReplicaRef, item: OfferedCommitment) -> CheckedCommit
         digest, rows = check_output(
             item.output,
             commitment=item.digest,
-            salt=make_salt(settings.FLEET_TOKEN_KEY, item.token),
+            salt=make_salt(key, item.token),
             specs=specs,
             bytes_max=limits["inline_bytes_max"],
         )

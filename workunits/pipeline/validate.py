@@ -30,8 +30,8 @@ from workunits.store.verdicts import (
 
 # Outputs of so many doubtful units are held in memory at once.
 DOUBTS_AT_ONCE = 16
-# Drains of one call; the rest is left to the next nudge, so that a busy batch does not keep others waiting.
-ROUNDS_MAX = 20
+# Full drains of one batch in one call; the rest is left to the next nudge, so that no batch keeps others waiting.
+DRAINS_MAX = 20
 
 
 class _NeedsBytes(Exception):
@@ -39,34 +39,33 @@ class _NeedsBytes(Exception):
 
 
 def validate_ready(*, now: datetime) -> bool:
-    """Drain every batch that has something to review, in turns; return whether one of them has all units decided."""
+    """Drain every batch that has something to review; return whether one of them has all units decided.
+
+    What is reported meanwhile is left to the next nudge: verdicts cost three times as much in handfuls as in hundreds.
+    """
     finished = False
-    for _ in range(ROUNDS_MAX):
-        batch_ids = list_batches_to_review()
-        if not batch_ids:
-            break
-        progressed = False
-        for batch_id in batch_ids:
-            looked_at, is_finished = validate_batch(batch_id=batch_id, now=now)
-            progressed = progressed or looked_at > 0
+    for batch_id in list_batches_to_review():
+        for _ in range(DRAINS_MAX):
+            has_more, is_finished = validate_batch(batch_id=batch_id, now=now)
             finished = finished or is_finished
-        if not progressed:
-            break  # other workers hold them all
+            if not has_more:
+                break
     return finished
 
 
-def validate_batch(*, batch_id: int, now: datetime) -> tuple[int, bool]:
-    """Drain one batch's reviews once; return how many units were looked at, and whether all its units are decided.
+def validate_batch(*, batch_id: int, now: datetime) -> tuple[bool, bool]:
+    """Drain one batch's reviews once; return whether there were more, and whether all its units are decided.
 
     Units whose outputs are bitwise equal are decided as a set. For the others the bytes are read and compared outside
     any transaction; they get their verdict under the lock, provided that nothing has changed meanwhile.
     """
+    reviews_max = settings.FLEET.validate_units_per_drain
     doubts: list[UnitReview] = []
     with transaction.atomic():
         turn = lock_verdicts(batch_id)
         if turn is None:
-            return 0, False
-        reviews = take_reviews(batch_id, units_max=settings.FLEET.validate_units_per_drain)
+            return False, False  # another worker drains it
+        reviews = take_reviews(batch_id, reviews_max=reviews_max)
         verdicts = Verdicts()
         for review in reviews:
             try:
@@ -74,15 +73,14 @@ def validate_batch(*, batch_id: int, now: datetime) -> tuple[int, bool]:
             except _NeedsBytes:
                 doubts.append(review)
         finished = _write(turn, verdicts, now)
-    decided = len(verdicts.reviewed)
+    has_more = sum(len(review.review_ids) for review in reviews) == reviews_max
     for start in range(0, len(doubts), DOUBTS_AT_ONCE):
-        count, is_finished = _validate_doubts(batch_id, turn.quorum, doubts[start : start + DOUBTS_AT_ONCE], now)
-        decided += count
+        is_finished = _validate_doubts(batch_id, turn.quorum, doubts[start : start + DOUBTS_AT_ONCE], now)
         finished = finished or is_finished
-    return decided, finished
+    return has_more, finished
 
 
-def _validate_doubts(batch_id: int, quorum: int, doubts: Sequence[UnitReview], now: datetime) -> tuple[int, bool]:
+def _validate_doubts(batch_id: int, quorum: int, doubts: Sequence[UnitReview], now: datetime) -> bool:
     prepared = {
         review.number: (review, _judge(batch_id, quorum, review, read_outputs(batch_id, review.number)))
         for review in doubts
@@ -90,17 +88,19 @@ def _validate_doubts(batch_id: int, quorum: int, doubts: Sequence[UnitReview], n
     with transaction.atomic():
         turn = lock_verdicts(batch_id)
         if turn is None:
-            return 0, False  # whoever holds the lock, or the next sweep, finds the reviews again
+            return False  # whoever holds the lock, or the next sweep, finds the reviews again
         verdicts = Verdicts()
-        for fresh in take_reviews(batch_id, units_max=len(prepared), only=list(prepared)):
+        reviews_max = settings.FLEET.validate_units_per_drain
+        for fresh in take_reviews(batch_id, reviews_max=reviews_max, only=list(prepared)):
             review, verdict = prepared[fresh.number]
+            # A review that came meanwhile looks at the unit once more.
             if (fresh.state, fresh.replicas) == (review.state, review.replicas):
                 verdicts.add(verdict)
-        return len(verdicts.reviewed), _write(turn, verdicts, now)
+        return _write(turn, verdicts, now)
 
 
 def _write(turn: BatchTurn, verdicts: Verdicts, now: datetime) -> bool:
-    if not verdicts.reviewed:
+    if not verdicts.review_ids:
         return False
     units_open = apply_verdicts(turn, verdicts, now=now)
     is_running = turn.status in (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
@@ -109,7 +109,7 @@ def _write(turn: BatchTurn, verdicts: Verdicts, now: datetime) -> bool:
 
 def _judge(batch_id: int, quorum: int, review: UnitReview, outputs: dict[int, bytes] | None) -> Verdicts:
     """Return the verdict on one unit. `outputs` by owner; None while only digests may be looked at."""
-    verdicts = Verdicts(reviewed=[(review.number, review.review_id)])
+    verdicts = Verdicts(review_ids=list(review.review_ids))
     if review.state == UnitState.OPEN:
         compare = _comparer(batch_id, outputs)
         judgement = judge_unit(review.replicas, quorum=quorum, limits=_limits(), compare=compare)

@@ -40,9 +40,8 @@ noted AS (
     SELECT %(batch_id)s, number, NULL, 'failed', reason, %(now)s FROM decided WHERE state = 'FAILED'
 ),
 emptied AS (
-    DELETE FROM review q
-    USING unnest(%(reviewed_units)s::integer[], %(reviewed_ids)s::bigint[]) AS seen (unit_number, id)
-    WHERE q.batch_id = %(batch_id)s AND q.unit_number = seen.unit_number AND q.id <= seen.id
+    DELETE FROM review q USING unnest(%(review_ids)s::bigint[]) AS seen (id)
+    WHERE q.batch_id = %(batch_id)s AND q.id = seen.id
 )
 UPDATE batch_progress p
 SET verdict_number = %(verdict_number)s,

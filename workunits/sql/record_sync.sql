@@ -1,8 +1,8 @@
 -- Everything a sync tells us, in one statement: heartbeat, commitments, outputs, hand-backs.
--- Caller: store.leases.record_sync, in the sync's transaction. Locks: the car's presence row, then its own replicas.
+-- Caller: the function sync_vehicle. Locks: the car's presence row, then its own replicas.
 -- Index: vehicle_presence_pkey, replica_one_per_owner (one probe for each replica mentioned).
--- Rows: one `guard` row if the car's counter is still the one that was read (none: another sync won), one `seen` row
--- for each replica mentioned that exists, as it was before this statement, and one `moved` row for each that this
+-- Rows: none where the car's counter is not the one that was read (another sync won). Else one `guard` row, one `seen`
+-- row for each replica mentioned that exists, as it was before this statement, and one `moved` row for each that this
 -- statement moved: one that could move and did not was moved by somebody else in the same moment.
 -- `batch_id = ANY(...)` beside the join is for the planner: the list is constant, so other lanes are never opened.
 WITH guard AS (
@@ -76,11 +76,13 @@ beat AS (
     WHERE p.vehicle_id = guard.vehicle_id
 )
 SELECT 'guard' AS kind, vehicle_id AS batch_id, NULL::integer AS unit_number, NULL::bigint AS vehicle_id,
-       NULL::smallint AS attempt, NULL::text AS state, NULL::integer AS rows, NULL::bytea AS commitment
+       NULL::smallint AS attempt, NULL::text AS state, NULL::integer AS rows, NULL::bytea AS digest,
+       NULL::text AS shard_sha256, NULL::bigint AS byte_start, NULL::bigint AS byte_end
 FROM guard
 UNION ALL
-SELECT 'seen', batch_id, unit_number, vehicle_id, attempt, state, rows, commitment FROM seen
+SELECT 'seen', batch_id, unit_number, seen.vehicle_id, attempt, state, rows, commitment, NULL, NULL, NULL
+FROM seen, guard
 UNION ALL
-SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL FROM committed
+SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM committed
 UNION ALL
-SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL FROM ended
+SELECT 'moved', batch_id, unit_number, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM ended

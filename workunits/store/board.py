@@ -91,3 +91,9 @@ def get_output_specs(batch_id: int) -> tuple[TensorSpec, ...]:
         TensorSpec(name=item["name"], dtype=item["dtype"], shape=tuple(item["shape"]))
         for item in get_contract(batch_id)["outputs"]
     )
+
+
+@lru_cache(maxsize=4096)
+def get_lane(batch_id: int) -> int | None:
+    """Return the hash partition of a batch's units and replicas, or None where there is no such batch."""
+    return Batch.objects.filter(id=batch_id, lane__gte=0).values_list("lane", flat=True).first()

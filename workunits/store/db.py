@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -37,3 +38,24 @@ def execute(name: str, parameters: Mapping[str, Any]) -> int:
     with connection.cursor() as opened:
         opened.execute(load_sql(name), parameters)
         return int(opened.rowcount)
+
+
+def call_function(name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Call a function of `sql/functions/` and return its rows. It is planned once a connection, not on every call."""
+    values = {name: _array(value) if isinstance(value, list) else value for name, value in parameters.items()}
+    with connection.cursor() as opened:
+        opened.execute(_call(name, tuple(values)), values)
+        return opened.fetchall()  # type: ignore[no-any-return]
+
+
+@cache
+def _call(name: str, parameters: tuple[str, ...]) -> str:
+    arguments = ", ".join(f"in_{parameter} => %({parameter})s" for parameter in parameters)
+    return f"SELECT * FROM {name}({arguments})"  # noqa: S608 - names from our own code; the values are parameters
+
+
+def _array(values: list[Any]) -> Any:
+    """Return a list of whole numbers as PostgreSQL writes arrays; psycopg2 would adapt the numbers one by one."""
+    if not all(value is None or type(value) is int for value in values):
+        return values
+    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"

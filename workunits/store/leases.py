@@ -1,4 +1,4 @@
-"""What a sync writes and reads: the SQL of `record_sync`, `lease_replicas` and `resend_leases`, in Python values."""
+"""What a sync writes and reads: the function `sync_vehicle` and the SQL of `resend_leases`, in Python values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from workunits.domain.tokens import ReplicaRef
 from workunits.domain.types import UnitKey
-from workunits.store.db import fetch_all
+from workunits.store.board import get_lane
+from workunits.store.db import call_function, fetch_all
 from workunits.store.vehicles import KnownVehicle
 
 
@@ -74,39 +75,78 @@ class LeasedReplica(NamedTuple):
     input_digest: bytes
 
 
-def record_sync(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeaseWish:
+    """What to lease in a sync: up to `wanted` replicas, from these batches in this order."""
+
+    batch_ids: Sequence[int]
+    wanted: int
+    attempts_max: int
+    deadline_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncedReplicas:
+    """What a sync found, each replica as it was before, and what it leased."""
+
+    seen: dict[UnitKey, SeenReplica]
+    leased: list[LeasedReplica]
+
+
+def sync_vehicle(
     vehicle: KnownVehicle,
     heartbeat: Heartbeat,
     *,
     mentioned: Collection[UnitKey],
     commitments: Sequence[CheckedCommitment],
     hand_backs: Sequence[HandBack],
+    wish: LeaseWish,
     now: datetime,
-) -> dict[UnitKey, SeenReplica] | None:
-    """Write all that the car reports and return the replicas it mentioned, as they were before.
+) -> SyncedReplicas | None:
+    """Write all that the car reports, and lease it what it may have; one statement, and so one transaction.
 
     Returns None, having changed nothing, where another sync of this car moved the counter since `vehicle` was read.
-    Locks the presence row until the transaction ends.
     """
-    rows = fetch_all("record_sync", _sync_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now))
-    if all(row[0] != "guard" for row in rows):
-        return None
+    rows = call_function(
+        _function_for({key.batch_id for key in mentioned} | set(wish.batch_ids)),
+        {
+            **_report_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now),
+            "lease_batches": list(wish.batch_ids),
+            "lease_cursors": [
+                vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1 for batch_id in wish.batch_ids
+            ],
+            "wanted": wish.wanted,
+            "attempts_max": wish.attempts_max,
+            "deadline_at": wish.deadline_at,
+        },
+    )
+    return _read_rows(vehicle, rows) if rows else None
+
+
+def _function_for(batch_ids: set[int]) -> str:
+    """Return the function of the one lane that a sync speaks of; a car that moves on to another speaks of two, once."""
+    lanes = {get_lane(batch_id) for batch_id in batch_ids} or {0}
+    lane = lanes.pop()
+    return "sync_vehicle" if lanes or lane is None else f"sync_vehicle_{lane}"
+
+
+def _read_rows(vehicle: KnownVehicle, rows: list[tuple[Any, ...]]) -> SyncedReplicas:
     moved = {(row[1], row[2]) for row in rows if row[0] == "moved"}
-    return {
-        UnitKey(batch_id, unit_number): SeenReplica(
-            vehicle_id,
-            attempt,
-            state,
-            row_count,
-            None if commitment is None else bytes(commitment),
-            (batch_id, unit_number) in moved,
-        )
-        for kind, batch_id, unit_number, vehicle_id, attempt, state, row_count, commitment in rows
-        if kind == "seen"
-    }
+    seen: dict[UnitKey, SeenReplica] = {}
+    leased: list[LeasedReplica] = []
+    for kind, batch_id, number, vehicle_id, attempt, state, row_count, digest, shard, start, end in rows:
+        if kind == "seen":
+            commitment = None if digest is None else bytes(digest)
+            seen[UnitKey(batch_id, number)] = SeenReplica(
+                vehicle_id, attempt, state, row_count, commitment, (batch_id, number) in moved
+            )
+        elif kind == "leased":
+            ref = ReplicaRef(batch_id, number, vehicle.owner_id, attempt)
+            leased.append(LeasedReplica(ref, row_count, shard, start, end, bytes(digest)))
+    return SyncedReplicas(seen=seen, leased=leased)
 
 
-def _sync_parameters(
+def _report_parameters(
     vehicle: KnownVehicle,
     heartbeat: Heartbeat,
     mentioned: Collection[UnitKey],
@@ -145,42 +185,6 @@ def _sync_parameters(
         "end_states": [item.state for item in hand_backs],
         "end_reasons": [item.reason for item in hand_backs],
     }
-
-
-def lease_replicas(
-    vehicle: KnownVehicle,
-    *,
-    batch_id: int,
-    wanted: int,
-    attempts_max: int,
-    now: datetime,
-    deadline_at: datetime,
-) -> list[LeasedReplica]:
-    """Lease up to `wanted` replicas of one batch; fewer, or none, where there are no more for this owner.
-
-    Call it after `record_sync` in the same transaction, which holds the presence row that this updates too.
-    """
-    rows = fetch_all(
-        "lease_replicas",
-        {
-            "vehicle_id": vehicle.vehicle_id,
-            "owner_id": vehicle.owner_id,
-            "batch_id": batch_id,
-            "cursor": vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1,
-            "wanted": wanted,
-            # Wide enough to step over what other syncs hold locked, narrow enough to cost the same everywhere.
-            "scan": 3 * wanted + 8,
-            "attempts_max": attempts_max,
-            "now": now,
-            "deadline_at": deadline_at,
-        },
-    )
-    return [
-        LeasedReplica(
-            ReplicaRef(batch_id, number, vehicle.owner_id, attempt), row_count, shard, start, end, bytes(digest)
-        )
-        for number, attempt, row_count, shard, start, end, digest in rows
-    ]
 
 
 def resend_leases(vehicle: KnownVehicle, lost: Sequence[UnitKey]) -> list[tuple[LeasedReplica, datetime]]:

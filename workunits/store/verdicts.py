@@ -29,7 +29,7 @@ class UnitReview:
     state: str
     needed: int
     canonical_owner_id: int | None
-    review_id: int
+    review_ids: list[int]
     replicas: list[ReplicaView]
 
 
@@ -42,14 +42,14 @@ class Verdicts:
         default_factory=list
     )  # unit, state, canonical owner, reason
     wanting: list[tuple[int, int]] = field(default_factory=list)  # unit, replicas needed
-    reviewed: list[tuple[int, int]] = field(default_factory=list)  # unit, last review id looked at
+    review_ids: list[int] = field(default_factory=list)  # looked at, and no others
 
     def add(self, other: Verdicts) -> None:
         """Append another set of verdicts of the same batch."""
         self.replicas += other.replicas
         self.decided += other.decided
         self.wanting += other.wanting
-        self.reviewed += other.reviewed
+        self.review_ids += other.review_ids
 
 
 def list_batches_to_review() -> list[int]:
@@ -63,9 +63,9 @@ def lock_verdicts(batch_id: int) -> BatchTurn | None:
     return None if row is None else BatchTurn(batch_id, *row)
 
 
-def take_reviews(batch_id: int, *, units_max: int, only: list[int] | None = None) -> list[UnitReview]:
-    """Return the next units to review, locked; of those in `only`, where it is given."""
-    units = fetch_all("lock_reviewed_units", {"batch_id": batch_id, "units_max": units_max, "only": only})
+def take_reviews(batch_id: int, *, reviews_max: int, only: list[int] | None = None) -> list[UnitReview]:
+    """Return the units of the next `reviews_max` reviews, locked; of those in `only`, where it is given."""
+    units = fetch_all("lock_reviewed_units", {"batch_id": batch_id, "reviews_max": reviews_max, "only": only})
     replicas: dict[int, list[ReplicaView]] = defaultdict(list)
     numbers = [number for number, *_ in units]
     for number, owner_id, _, state, attempt, digest, reason in fetch_all(
@@ -80,10 +80,10 @@ def take_reviews(batch_id: int, *, units_max: int, only: list[int] | None = None
             state=state,
             needed=needed,
             canonical_owner_id=canonical_owner_id,
-            review_id=review_id,
+            review_ids=review_ids,
             replicas=replicas[number],
         )
-        for number, state, needed, _rows, _reward, canonical_owner_id, review_id in units
+        for number, state, needed, _rows, _reward, canonical_owner_id, review_ids in units
     ]
 
 
@@ -104,8 +104,7 @@ def apply_verdicts(turn: BatchTurn, verdicts: Verdicts, *, now: datetime) -> int
             "decided_reasons": [reason for _, _, _, reason in verdicts.decided],
             "wanting_units": [unit for unit, _ in verdicts.wanting],
             "wanting_counts": [count for _, count in verdicts.wanting],
-            "reviewed_units": [unit for unit, _ in verdicts.reviewed],
-            "reviewed_ids": [review_id for _, review_id in verdicts.reviewed],
+            "review_ids": verdicts.review_ids,
         },
     )
     return -1 if row is None else int(row[0])
