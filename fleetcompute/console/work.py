@@ -143,7 +143,6 @@ class UnitEventAdmin(HotTableAdmin):
 
     key_fields = ("batch_id", "unit_number")
     list_display = ("id", "batch", "event", "detail", "owner_id", "at")
-    list_filter = ("event",)
 
     def get_object(self, request: object, object_id: str, from_field: str | None = None) -> UnitEvent | None:
         """Find among the events of the unit, few enough to look through."""

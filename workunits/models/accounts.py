@@ -64,6 +64,7 @@ class ApiKey(models.Model):
 
     class Meta:
         db_table = "api_key"
+        verbose_name = "API key"
         constraints = [
             models.CheckConstraint(name="api_key_has_a_scope", condition=~models.Q(scopes=[])),
         ]

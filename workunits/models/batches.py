@@ -100,6 +100,7 @@ class BatchProgress(models.Model):
 
     class Meta:
         db_table = "batch_progress"
+        verbose_name_plural = "batch progress"
         constraints = [
             models.CheckConstraint(
                 name="batch_progress_never_negative", condition=Q(units_open__gte=0, units_validated__gte=0)

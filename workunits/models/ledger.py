@@ -44,12 +44,19 @@ class Account(models.Model):
 class Transfer(models.Model):
     """One debit and one credit. The id is the caller's idempotency key: the same key again changes nothing."""
 
+    class Kind(models.TextChoices):
+        """Why money moves."""
+
+        TOP_UP = "top_up"
+        SETTLEMENT = "settlement"
+        CORRECTION = "correction"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     sequence = models.BigIntegerField(unique=True, editable=False)
     debit = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="debits")
     credit = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credits")
     amount_microcredits = models.BigIntegerField()
-    kind = models.CharField(max_length=32)
+    kind = models.CharField(max_length=32, choices=Kind.choices)
     batch_id = models.BigIntegerField(null=True, blank=True)
     detail = models.CharField(max_length=300, default="", blank=True)
     created_at = models.DateTimeField(default=timezone.now)

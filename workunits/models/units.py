@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from workunits.domain.states import ReplicaState, UnitState
+
 
 class Unit(models.Model):
     """A work unit: rows `[row_start, row_start + rows)` of its batch, one safetensors document inside a shard."""
@@ -22,7 +24,7 @@ class Unit(models.Model):
     byte_end = models.BigIntegerField()
     input_digest = models.BinaryField()
     reward_microcredits = models.BigIntegerField()
-    state = models.CharField(max_length=12)
+    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in UnitState])
     needed = models.SmallIntegerField()
     urgent = models.BooleanField()
     canonical_owner_id = models.IntegerField(null=True)
@@ -46,7 +48,7 @@ class Replica(models.Model):
     owner = models.ForeignKey("workunits.Owner", on_delete=models.DO_NOTHING, related_name="replicas")
     vehicle = models.ForeignKey("workunits.Vehicle", on_delete=models.DO_NOTHING, related_name="replicas")
     attempt = models.SmallIntegerField()
-    state = models.CharField(max_length=12)
+    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in ReplicaState])
     rows = models.IntegerField()
     leased_at = models.DateTimeField()
     deadline_at = models.DateTimeField()

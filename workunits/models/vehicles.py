@@ -67,6 +67,7 @@ class VehiclePresence(models.Model):
 
     class Meta:
         db_table = "vehicle_presence"
+        verbose_name_plural = "vehicle presence"
         indexes = [
             models.Index(
                 name="vehicle_presence_expiry",
