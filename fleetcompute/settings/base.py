@@ -40,7 +40,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "drf_spectacular",
 ]
 
 MIDDLEWARE = [
@@ -127,19 +126,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["fleetcompute.api.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "fleetcompute.api.errors.problem_handler",
     "UNAUTHENTICATED_USER": None,
-}
-
-SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "FleetCompute research API",
-    "DESCRIPTION": "Batch inference of ONNX models on parked electric cars.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SCHEMA_PATH_PREFIX": r"/api/v1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
 # Without a broker, messages stay in the process that sends them: commands work, and the sweep finds what they left.
