@@ -89,9 +89,7 @@ def test_every_statement_has_a_caller():
     # A function of the database is made of statements' files, each on a line `{statement}`.
     functions = "\n".join(path.read_text("utf-8") for path in (ENGINE / "sql" / "functions").glob("*.sql"))
     unused = [
-        path.stem
-        for path in sql_files()
-        if f'"{path.stem}"' not in sources and f"\n{{{path.stem}}}" not in functions
+        path.stem for path in sql_files() if f'"{path.stem}"' not in sources and f"\n{{{path.stem}}}" not in functions
     ]
     assert unused == []
 
