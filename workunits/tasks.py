@@ -57,6 +57,7 @@ def sweep() -> None:
     now = timezone.now()
     recover.expire_overdue_leases(now=now)
     recover.cancel_batches(now=now)
+    recover.forget_old_pairings(now=now)
     validate.validate_ready(now=now)
     leftovers = recover.find_leftovers(now=now)
     for batch_id in leftovers.to_split:

@@ -15,7 +15,7 @@ from workunits.domain.errors import FleetError
 from workunits.store.blobs import get_blob_store
 
 PIECE_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class RangeNotSatisfiable(FleetError):

@@ -1,18 +1,43 @@
-"""How often a key may call: a fixed window in the cache, announced by the RateLimit headers of the IETF draft."""
+"""How often somebody may call: a fixed window in the cache, announced by the RateLimit headers of the IETF draft.
+
+While the cache does not answer nobody is counted: an outage of the broker must not become one of the API.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Final, cast
 
 from django.core.cache import cache
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+log = logging.getLogger(__name__)
+
 REQUESTS_PER_WINDOW: Final = 1200
 WINDOW_SECONDS: Final = 60
+
+
+def count_call(subject: str) -> tuple[int, int]:
+    """Count a call of `subject` in the current window; return its calls so far and the seconds left of the window."""
+    now = time.time()
+    window = int(now // WINDOW_SECONDS)
+    name = f"rate:{subject}:{window}"
+    count = 1
+    try:
+        # add() and incr() are two steps: a key that lapses between them only starts the window again.
+        if not cache.add(name, 1, WINDOW_SECONDS * 2):
+            try:
+                count = cache.incr(name)
+            except ValueError:
+                cache.set(name, 1, WINDOW_SECONDS * 2)
+    except (RedisError, OSError) as problem:
+        log.warning("calls are not counted, the cache does not answer: %s", problem)
+    return count, max(1, int((window + 1) * WINDOW_SECONDS - now))
 
 
 class KeyThrottle(BaseThrottle):
@@ -23,17 +48,7 @@ class KeyThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         """Count this call; return whether it is within the limit."""
-        now = time.time()
-        window = int(now // WINDOW_SECONDS)
-        self._left_seconds = max(1, int((window + 1) * WINDOW_SECONDS - now))
-        name = f"rate:{cast(Any, request.user).pk}:{window}"
-        count = 1
-        # add() and incr() are two steps: a key that lapses between them only starts the window again.
-        if not cache.add(name, 1, WINDOW_SECONDS * 2):
-            try:
-                count = cache.incr(name)
-            except ValueError:
-                cache.set(name, 1, WINDOW_SECONDS * 2)
+        count, self._left_seconds = count_call(str(cast(Any, request.user).pk))
         cast(Any, request).rate_left = (max(0, REQUESTS_PER_WINDOW - count), self._left_seconds)
         return count <= REQUESTS_PER_WINDOW
 

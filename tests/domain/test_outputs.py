@@ -53,6 +53,8 @@ def test_size_comes_before_digest_and_digest_before_content():
         save({"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.int64)})[:-16] + b"\0" * 15,
         (10).to_bytes(8, "little") + b"[[[[[[[[[[",
         (2).to_bytes(8, "little") + b"{}",
+        (23).to_bytes(8, "little") + b'{"a":{"shape":[1e999]}} ',
+        (19).to_bytes(8, "little") + b'{"a":{"shape":[-1]}}'[:19],
     ],
 )
 def test_what_does_not_fit_the_contract_is_malformed(data):

@@ -7,6 +7,7 @@ import pytest
 from tests.engine.factories import NOW, later, make_owner, make_vehicle
 from workunits.models import DevicePairing, Vehicle, VehiclePresence
 from workunits.pipeline import enrol
+from workunits.pipeline.recover import forget_old_pairings
 
 pytestmark = pytest.mark.django_db
 KEY = bytes(range(32))
@@ -46,6 +47,16 @@ def test_a_denied_or_expired_code_makes_no_vehicle():
     with pytest.raises(enrol.PairingExpired):
         enrol.poll_pairing(device_code=old.device_code, now=later(600))
     assert Vehicle.objects.count() == 0
+
+
+def test_pairings_that_came_to_nothing_are_forgotten_a_day_later():
+    approved, abandoned = start(), start()
+    enrol.approve_pairing(user_code=approved.user_code, owner_id=make_owner().id, now=NOW)
+    assert forget_old_pairings(now=later(86_400)) == 0
+    assert forget_old_pairings(now=later(86_400 + 601)) == 1
+    assert DevicePairing.objects.get().user_code == approved.user_code
+    with pytest.raises(enrol.PairingUnknown):
+        enrol.poll_pairing(device_code=abandoned.device_code, now=NOW)
 
 
 def test_a_code_can_be_answered_once():

@@ -56,6 +56,7 @@ def test_a_blob_without_a_live_lease_is_not_there(car, lease):
     assert problem(SignedCar(make_owner(), "other").request("GET", f"blobs/{sha256}")) == (404, "blob_not_leased")
     assert problem(car.request("GET", f"blobs/{'0' * 64}")) == (404, "blob_not_leased")
     assert problem(car.request("GET", "blobs/..%2f..%2fetc")) == (404, "not_found")
+    assert problem(car.request("GET", "blobs/nul")) == (404, "blob_not_leased")
     back = {"token": lease["token"], "kind": "returned", "reason": "driving", "detail": ""}
     car.verified(car.sync(idle_sync(returned=[back])))
     assert problem(car.request("GET", f"blobs/{sha256}")) == (404, "blob_not_leased")

@@ -103,3 +103,24 @@ def test_a_body_that_is_no_json_object_is_malformed():
 def test_a_wrong_grant_type_is_malformed():
     response, _ = poll(start().json()["device_code"], grant_type="password")
     assert problem(response) == (400, "malformed_request")
+
+
+def test_an_address_that_starts_too_many_pairings_has_to_wait(monkeypatch):
+    from fleetcompute.api.vehicle import pairing
+
+    monkeypatch.setattr(pairing, "count_call", lambda _: (pairing.PAIRINGS_PER_WINDOW + 1, 7))
+    refused = start()
+    assert problem(refused) == (429, "rate_limited")
+    assert DevicePairing.objects.count() == 0
+
+
+def test_nobody_is_counted_while_the_cache_is_away(monkeypatch):
+    from redis.exceptions import ConnectionError as CacheAway
+
+    from fleetcompute.api import throttles
+
+    def fail(*_):
+        raise CacheAway
+
+    monkeypatch.setattr(throttles.cache, "add", fail)
+    assert start().status_code == 200

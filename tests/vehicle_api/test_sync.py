@@ -185,3 +185,18 @@ def test_each_wrong_token_gets_its_own_code_while_the_rest_of_the_sync_counts(ca
 
 def test_sync_takes_only_post(car):
     assert problem(car.request("GET", "sync")) == (405, "method_not_allowed")
+
+
+def test_odd_but_legal_numbers_are_taken_as_they_are(car):
+    make_batch(units=1)
+    lease = car.lease()[0]
+    output = honest_output()
+    tiny = {**commitment(lease, output), "seconds": 1e-320}
+    answer = car.verified(car.sync(idle_sync(commitments=[tiny]), output))
+    assert answer["outcomes"] == [{"token": lease["token"], "code": "stored"}]
+
+
+def test_a_negative_content_length_is_malformed(car):
+    signed = car.signer.sign("POST", f"{BASE}/sync", b"", created=int(time.time()), counter=5)
+    response = car.http.generic("POST", f"{BASE}/sync", b"", headers=signed.headers, CONTENT_LENGTH="-5")
+    assert problem(response) == (400, "malformed_request")

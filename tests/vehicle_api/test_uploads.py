@@ -107,6 +107,11 @@ def test_an_upload_after_the_lease_expired_is_refused(car, committed):
     assert states() == ["EXPIRED"]
 
 
+@pytest.mark.parametrize("offset", ["9" * 5000, "-1", "1e3", ""])
+def test_an_offset_that_is_no_number_is_malformed(car, committed, offset):
+    assert problem(patch(car, committed["token"], offset, OUTPUT)) == (400, "malformed_request")
+
+
 def test_a_patch_without_its_headers_is_malformed(car, committed):
     answer = car.request("PATCH", f"outputs/{committed['token']}", OUTPUT)
     assert problem(answer) == (400, "malformed_request")

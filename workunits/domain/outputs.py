@@ -63,5 +63,5 @@ def count_rows(data: bytes, specs: tuple[TensorSpec, ...]) -> int:
 def _rows_of_header(header: bytes, name: str) -> int:
     try:
         return int(json.loads(header)[name]["shape"][0])
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError):
         raise OutputMalformed(f"the output's header does not describe a tensor {name!r} with a row dimension") from None

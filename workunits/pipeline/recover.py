@@ -7,7 +7,7 @@ IN_PROGRESS -> FINALIZING where the worker that should have done so died. Safe t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -17,6 +17,7 @@ from workunits.store.recovery import (
     cancel_open_units,
     expire_leases,
     finish_cancelled,
+    forget_pairings,
     list_batch_ids,
     list_undrained_batch_ids,
 )
@@ -24,6 +25,7 @@ from workunits.store.verdicts import lock_verdicts
 
 VEHICLES_PER_SWEEP_STEP = 500
 UNITS_PER_CANCEL_STEP = 5_000
+PAIRING_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,11 @@ def expire_overdue_leases(*, now: datetime) -> int:
         total += expired
         if expired == 0:
             return total
+
+
+def forget_old_pairings(*, now: datetime) -> int:
+    """Remove pairings that nobody approved, a day after they expired; until then a car is told what became of it."""
+    return forget_pairings(expired_before=now - PAIRING_KEPT)
 
 
 def cancel_batches(*, now: datetime) -> int:

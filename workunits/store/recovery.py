@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from workunits.domain.states import BatchOutcome, BatchStatus
-from workunits.models import Batch, BatchProgress
+from workunits.models import Batch, BatchProgress, DevicePairing
 from workunits.store.db import fetch_one
 
 
@@ -13,6 +13,12 @@ def expire_leases(*, now: datetime, vehicles_max: int) -> int:
     """End the overdue leases of up to `vehicles_max` cars; return how many leases ended."""
     row = fetch_one("expire_leases", {"now": now, "vehicles_max": vehicles_max})
     return 0 if row is None else int(row[0])
+
+
+def forget_pairings(*, expired_before: datetime) -> int:
+    """Remove pairings that came to nothing and expired before a moment; return how many."""
+    old = DevicePairing.objects.filter(vehicle=None, expires_at__lt=expired_before)
+    return int(old.delete()[0])
 
 
 def list_batch_ids(status: BatchStatus) -> list[int]:

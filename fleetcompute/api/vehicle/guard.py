@@ -44,6 +44,8 @@ def read_body(request: HttpRequest, *, bytes_max: int) -> bytes:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         raise Malformed("Content-Length is not a number") from None
+    if length < 0:
+        raise Malformed("Content-Length is negative")
     if length > bytes_max:
         raise BodyTooLarge(f"the body has {length} bytes; at most {bytes_max} are taken here")
     body = request.read(length) if length else b""

@@ -97,7 +97,7 @@ def _commitment(item: Any, attachments: memoryview) -> OfferedCommitment:
         output_bytes=output_bytes,
         output=output,
         sketch=sketch,
-        seconds=float(seconds),
+        seconds=round(float(seconds), 3),  # the column is narrower, and a tinier number would overflow it
     )
 
 

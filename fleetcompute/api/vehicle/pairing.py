@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from django.conf import settings
@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
 from fleetcompute.api.errors import Malformed, problem_response
+from fleetcompute.api.throttles import count_call
 from fleetcompute.api.vehicle.guard import VehicleUnknown, check_signature, read_body, vehicle_view
 from fleetcompute.api.vehicle.signing import SignatureInvalid, get_director, parse_signature
 from fleetcompute.api.vehicle.views import MethodNotAllowed
@@ -17,8 +18,17 @@ from workunits.domain.errors import FleetError
 from workunits.pipeline import enrol
 
 PAIRING_BYTES_MAX = 4096
+# Whoever asks is not known yet; a house, a depot or a proxy counts as one address.
+PAIRINGS_PER_WINDOW = 60
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 _OAUTH_ERRORS = frozenset({"authorization_pending", "slow_down", "access_denied", "expired_token"})
+
+
+class TooManyPairings(FleetError):
+    """Too many pairings were started from this address."""
+
+    code: ClassVar[str] = "rate_limited"
+    retryable: ClassVar[bool] = True
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
@@ -43,6 +53,9 @@ def device(request: HttpRequest) -> HttpResponseBase:
     """Start a pairing for a public key and return the code to show."""
     if request.method != "POST":
         raise MethodNotAllowed("pair/device takes POST")
+    calls, left_seconds = count_call(f"pair:{request.META.get('REMOTE_ADDR', '')}")
+    if calls > PAIRINGS_PER_WINDOW:
+        raise TooManyPairings(f"at most {PAIRINGS_PER_WINDOW} a minute from one address; wait {left_seconds} s")
     content = _read_json(read_body(request, bytes_max=PAIRING_BYTES_MAX))
     try:
         public_key = bytes.fromhex(_text(content, "public_key", 64))

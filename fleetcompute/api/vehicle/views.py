@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import random
+import re
 from typing import ClassVar
 
 from django.conf import settings
@@ -27,6 +28,8 @@ from workunits.tasks import nudge_validation
 
 SYNC_BYTES_MAX = 16 * 1024 * 1024
 TUS_VERSION = "1.0.0"
+_OFFSET = re.compile(r"[0-9]{1,15}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobNotLeased(FleetError):
@@ -85,7 +88,7 @@ def output(request: HttpRequest, token: str) -> HttpResponseBase:
         offset, length = get_upload(vehicle=caller.vehicle, token=token)
         return HttpResponse(status=200, headers={**headers, "Upload-Offset": str(offset), "Upload-Length": str(length)})
     stated = request.headers.get("Upload-Offset", "")
-    if not stated.isdecimal() or request.content_type != "application/offset+octet-stream":
+    if not _OFFSET.fullmatch(stated) or request.content_type != "application/offset+octet-stream":
         raise Malformed("a PATCH needs Upload-Offset and Content-Type application/offset+octet-stream")
     if not _has_checksum(request.headers.get("Upload-Checksum"), caller.body):
         return problem_response(ChecksumMismatch(), status=460)
@@ -110,6 +113,6 @@ def blob(request: HttpRequest, sha256: str) -> HttpResponseBase:
     if request.method not in ("GET", "HEAD"):
         raise MethodNotAllowed("blobs take GET and HEAD")
     caller = authenticate(request, bytes_max=0)
-    if not is_blob_leased(vehicle=caller.vehicle, sha256=sha256):
+    if not _SHA256.fullmatch(sha256) or not is_blob_leased(vehicle=caller.vehicle, sha256=sha256):
         raise BlobNotLeased
     return serve_blob(request, sha256, content_type="application/octet-stream")
