@@ -117,10 +117,8 @@ def test_an_address_that_starts_too_many_pairings_has_to_wait(monkeypatch):
 def test_nobody_is_counted_while_the_cache_is_away(monkeypatch):
     from redis.exceptions import ConnectionError as CacheAway
 
-    from fleetcompute.api import throttles
-
     def fail(*_):
         raise CacheAway
 
-    monkeypatch.setattr(throttles.cache, "add", fail)
+    monkeypatch.setattr("fleetcompute.api.throttles.cache.add", fail)
     assert start().status_code == 200
