@@ -316,7 +316,13 @@ def test_a_partial_result_of_an_unknown_batch_or_format_is_refused(tmp_path):
 def test_a_page_of_units_is_read_by_index_probes(tmp_path):
     batch = start(tmp_path, rows=3000, unit_rows=1)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE unit")
+        # An empty lane is read in full whatever its indexes; a full one must not be.
+        cursor.execute(
+            "INSERT INTO replica (batch_id, unit_number, owner_id, vehicle_id, rows, leased_at, deadline_at)"
+            " SELECT %s, number, 1, 1, rows, now(), now() + interval '1 hour' FROM unit WHERE batch_id = %s",
+            [batch.id, batch.id],
+        )
+        cursor.execute("ANALYZE unit, replica")
         cursor.execute(
             f"EXPLAIN (COSTS OFF) {load_sql('assemble_read_units')}",
             {"batch_id": batch.id, "after": 100, "units_max": 10},
