@@ -34,7 +34,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest
 
 test-slow: $(DEV)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --timeout 1800
 
 check: check-static test
 
