@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev
 PACKAGES := $(wildcard client/pyproject.toml sdk/pyproject.toml)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help venv demo up down test test-slow check check-static format bench lock clean erase
+.PHONY: help venv demo up down test test-slow nightly check check-static format bench lock clean erase
 
 help:
 	@echo "make demo    run a real batch on a small fleet of car clients, and check its result"
@@ -35,6 +35,10 @@ test: $(DEV)
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow --timeout 1800
+
+# What takes too long for every change: a large corpus of hostile models against both sandboxes.
+nightly: $(DEV)
+	$(BIN)/python -m bench hostile --models 5000
 
 check: check-static test
 
