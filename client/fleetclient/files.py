@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fleetclient.failpoints import fail_point
+
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `content` in one step; a reader sees the old file or the new one, never a part."""
@@ -13,14 +15,22 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
+        fail_point("file_written", path.name)
         os.fsync(file.fileno())
     rename_durably(temporary, path)
 
 
 def rename_durably(source: Path, target: Path) -> None:
     """Rename a file whose content is already on disk, and force the folder's entry to disk too."""
+    fail_point("file_synced", target.name)
     source.replace(target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fail_point("file_renamed", target.name)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to disk: new names, and names that are gone."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,7 +18,9 @@ class AlreadyRunning(ClientError):
 
 
 class StateFolder:
-    """Paths below `state_dir`: `identity/ cache/ inputs/ outputs/ journal.sqlite status.json agent.lock`."""
+    """Paths below `state_dir`: `identity/ cache/ inputs/ outputs/ journal.sqlite history.sqlite usage.json
+    control.json control.sock server-rules.json last-sync.json status.json agent.lock`.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -26,6 +28,10 @@ class StateFolder:
         self.identity = folder / "identity"
         self.cache = folder / "cache"
         self.journal = folder / "journal.sqlite"
+        self.history = folder / "history.sqlite"
+        self.usage = folder / "usage.json"
+        self.server_rules = folder / "server-rules.json"
+        self.last_sync = folder / "last-sync.json"
         self._status = folder / "status.json"
 
     def lock(self) -> None:
@@ -37,6 +43,17 @@ class StateFolder:
             file.close()
             raise AlreadyRunning(f"another agent is using {self.folder}") from None
         self._lock = file
+
+    def is_in_use(self) -> bool:
+        """Return True while an agent holds this folder, whatever it is doing."""
+        try:
+            with (self.folder / "agent.lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Store what `status` shows; not forced to disk, since it is only a view."""
