@@ -76,13 +76,13 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         ({"limits": 3}, "limits is a section"),
         ({"server": "fleet.example"}, "server must be an origin"),
         ({"server": "https://fleet.example/base"}, "server must be an origin"),
-        ({"server": 3}, "server must be str"),
+        ({"server": 3}, "server must be a text, not 3"),
         ({"log_level": "loud"}, "log_level must be one of"),
         ({"on_stop": "drop"}, "on_stop must be one of"),
-        ({"limits": {"replicas": True}}, "limits.replicas must be int"),
+        ({"limits": {"replicas": True}}, "limits.replicas must be a whole number, not True"),
         ({"limits": {"replicas": 0}}, "limits.replicas must be from 1 to 256"),
         ({"vehicle": {"source": "tesla"}}, "vehicle.source must be one of"),
-        ({"vehicle": {"away": [[5]]}}, "vehicle.away must be a list"),
+        ({"vehicle": {"away": [[5]]}}, "vehicle.away must be a list, each a list of 2"),
         ({"vehicle": {"away": [[5, 5]]}}, "vehicle.away: each absence must end after it starts"),
         ({"vehicle": {"away_reason": "holiday"}}, "vehicle.away_reason must be one of"),
         ({"simulation": {"speed": 2.0}}, "simulation.speed must be from"),
@@ -96,8 +96,8 @@ def test_a_wrong_key_or_value_is_named(more: dict[str, Any], words: str) -> None
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(ConfigInvalid, match=r"^state_dir is missing"):
-        parse_config({"server": "https://fleet.example"}, folder=Path("/"))
+    with pytest.raises(ConfigInvalid, match=r"^server is missing"):
+        parse_config({"state_dir": "state"}, folder=Path("/"))
 
 
 def test_a_file_that_is_missing_or_not_toml_is_said_so(tmp_path: Path) -> None:

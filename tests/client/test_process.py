@@ -240,7 +240,7 @@ def test_logs_are_json_lines_without_secrets(fleet: FakeFleet, car_process: Make
     process.wait()
     text = process.log.read_text("utf-8")
     for line in text.splitlines():
-        assert {"at", "level", "event", "car"} <= json.loads(line).keys()
+        assert {"ts", "level", "event", "car"} <= json.loads(line).keys()
     key = (process.state / "identity" / "key").read_bytes()
     shown = text + process.out.read_text("utf-8")
     assert key.hex() not in shown

@@ -1,0 +1,154 @@
+"""Settings with their origin, from one place each: a file, the environment, the command line.
+
+A layer is flat: dotted keys to settings. An unknown key is an error that suggests the right one, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fleetclient.config.errors import ConfigInvalid
+from fleetclient.config.model import HINTS
+from fleetclient.config.secrets import is_secret_key, require_private
+from fleetclient.config.values import parse_text, read_value
+
+ENVIRONMENT_PREFIX = "FLEET_"
+LOG_VARIABLE = "FLEET_LOG"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One value and where it was set: `default`, a file, a variable, or the command line."""
+
+    value: Any
+    origin: str
+
+
+Layer = dict[str, Setting]
+
+
+@cache
+def list_keys() -> dict[str, Any]:
+    """Return every dotted key of the file with the type of its value."""
+    keys: dict[str, Any] = {}
+    for name, hint in HINTS.items():
+        if is_dataclass(hint):
+            hints = get_type_hints(hint)
+            keys |= {f"{name}.{item.name}": hints[item.name] for item in fields(hint)}
+        else:
+            keys[name] = hint
+    return keys
+
+
+def list_sections() -> list[str]:
+    """Return the names of all sections."""
+    return [name for name, hint in HINTS.items() if is_dataclass(hint)]
+
+
+def read_file(path: Path) -> Layer:
+    """Return the settings in a TOML file; raises ConfigInvalid, also for a secret that others can read."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigInvalid(f"{path} is not TOML: {error}") from None
+    layer = read_document(document, folder=path.parent.resolve(), origin=f"file {path}")
+    if any(is_secret_key(key) and setting.value for key, setting in layer.items()):
+        require_private(path, because="holds a secret")
+    return layer
+
+
+def read_document(document: Mapping[str, Any], *, folder: Path, origin: str) -> Layer:
+    """Return the settings in a parsed document; relative paths are relative to `folder`."""
+    where = f" ({origin})" if origin else ""
+    layer: Layer = {}
+    for name, content in document.items():
+        if name not in list_sections():
+            layer[name] = _read(name, content, folder=folder, origin=origin, where=where)
+            continue
+        if not isinstance(content, dict):
+            raise ConfigInvalid(f"{name} is a section, write [{name}]{where}")
+        for key, value in content.items():
+            layer[f"{name}.{key}"] = _read(f"{name}.{key}", value, folder=folder, origin=origin, where=where)
+    return layer
+
+
+def read_environment(environment: Mapping[str, str], *, folder: Path) -> Layer:
+    """Return the settings in `FLEET_*` variables: `FLEET_SERVER`, `FLEET_RULES__SOC_START_PCT`.
+
+    Two underscores stand for the dot. Variables of other programs with our prefix are left alone, but within a
+    section of ours an unknown key is an error. `FLEET_LOG` is short for `FLEET_LOG_LEVEL`.
+    """
+    layer: Layer = {}
+    for variable, text in environment.items():
+        key = "log_level" if variable == LOG_VARIABLE else _key_of_variable(variable)
+        if key is not None:
+            layer[key] = _read_text(key, text, folder=folder, origin=f"environment {variable}")
+    return layer
+
+
+def read_arguments(assignments: Iterable[str], *, folder: Path) -> Layer:
+    """Return the settings of `--set KEY=VALUE`."""
+    layer: Layer = {}
+    for assignment in assignments:
+        key, is_given, text = assignment.partition("=")
+        if not is_given:
+            raise ConfigInvalid(f"--set needs KEY=VALUE, such as limits.replicas=4, not {assignment!r}")
+        layer[key.strip()] = _read_text(key.strip(), text, folder=folder, origin="command line")
+    return layer
+
+
+def variable_of(key: str) -> str:
+    """Return the environment variable that sets a key."""
+    return ENVIRONMENT_PREFIX + key.replace(".", "__").upper()
+
+
+def _key_of_variable(variable: str) -> str | None:
+    if not variable.startswith(ENVIRONMENT_PREFIX):
+        return None
+    key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+    section, dot, _ = key.partition(".")
+    is_ours = section in list_sections() if dot else key in list_keys()
+    return key if is_ours else None
+
+
+def _read_text(key: str, text: str, *, folder: Path, origin: str) -> Setting:
+    hint = _hint(key, where=f" ({origin})")
+    return _read(key, parse_text(text, hint), folder=folder, origin=origin, where=f" ({origin})")
+
+
+def _read(key: str, raw: Any, *, folder: Path, origin: str, where: str) -> Setting:
+    value = read_value(raw, _hint(key, where=where), key=key, where=where)
+    if isinstance(value, Path):
+        value = folder / value.expanduser()
+    elif isinstance(value, str) and value and key.endswith(("_file", "_dir")):
+        value = str(folder / Path(value).expanduser())
+    elif key == "server" and isinstance(value, str):
+        value = value.rstrip("/")
+    return Setting(value=value, origin=origin)
+
+
+def _hint(key: str, *, where: str) -> Any:
+    known = list_keys()
+    if key in known:
+        return known[key]
+    section, dot, name = key.rpartition(".")
+    siblings = [each.rpartition(".")[2] for each in known if each.rpartition(".")[0] == section]
+    if dot and not siblings:
+        name, siblings = section, list_sections()
+    if not dot:
+        siblings += list_sections()
+    raise ConfigInvalid(f"unknown key {key}{_suggestion(name, siblings)}{where}")
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    import difflib  # only a mistake needs it
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"

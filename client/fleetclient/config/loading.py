@@ -1,0 +1,148 @@
+"""The layers put on top of each other: command line, environment, file, the person's own file, defaults.
+
+`--config FILE` stands alone among the files: a demonstration must not inherit the rules of the real car beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetclient.config.errors import ConfigInvalid
+from fleetclient.config.layers import (
+    Layer,
+    Setting,
+    list_keys,
+    read_arguments,
+    read_document,
+    read_environment,
+    read_file,
+)
+from fleetclient.config.model import HINTS, Config
+from fleetclient.config.paths import SYSTEM_CONFIG, find_places, user_config
+from fleetclient.errors import ClientError
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Where to look: what the command line said. The environment and the working folder are those of the process."""
+
+    file: Path | None = None
+    assignments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    system_file: Path = SYSTEM_CONFIG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A configuration with the origin of each of its values, and the files that were read, strongest first."""
+
+    config: Config
+    settings: dict[str, Setting]
+    files: tuple[Path, ...]
+    request: Request
+
+
+def load(request: Request, *, needs_server: bool = True) -> Loaded:
+    """Return the configuration; raises ConfigInvalid. `needs_server=False` for commands that never ask the server."""
+    here = Path.cwd()
+    files = list_files(request)
+    layers = [
+        read_arguments(request.assignments, folder=here),
+        read_environment(request.environment, folder=here),
+        *map(read_file, files),
+    ]
+    is_system = request.file is None and request.system_file in files
+    settings = _merge(layers, request.environment, is_system=is_system)
+    config = _build(settings, folder=files[0].parent.resolve() if files else here)
+    if needs_server and not config.server:
+        raise ConfigInvalid(f'server is missing: write server = "https://…" into {_where_to_write(request, files)}')
+    return Loaded(config=config, settings=settings, files=tuple(files), request=request)
+
+
+def reload(loaded: Loaded) -> Loaded:
+    """Return the configuration read anew from the same places, for SIGHUP; raises ConfigInvalid and changes nothing."""
+    return load(loaded.request, needs_server=bool(loaded.config.server))
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in one file, environment and defaults; raises ConfigInvalid."""
+    return load(Request(file=path)).config
+
+
+def parse_config(document: dict[str, Any], *, folder: Path) -> Config:
+    """Return the configuration in a parsed document, whatever the environment says; raises ConfigInvalid."""
+    if "server" not in document:
+        raise ConfigInvalid("server is missing")
+    settings = _merge([read_document(document, folder=folder, origin="")], {}, is_system=False)
+    return _build(settings, folder=folder)
+
+
+def list_files(request: Request) -> list[Path]:
+    """Return the files that a request reads, strongest first. A file that was named is read even if it is missing."""
+    if request.file is not None:
+        return [request.file]
+    return [path for path in (request.system_file, user_config(request.environment)) if path.is_file()]
+
+
+def _where_to_write(request: Request, files: list[Path]) -> Path:
+    return files[0] if files else user_config(request.environment)
+
+
+def _merge(layers: list[Layer], environment: Mapping[str, str], *, is_system: bool) -> dict[str, Setting]:
+    chosen: Layer = {}
+    for layer in reversed(layers):
+        chosen |= layer
+    every = _defaults(chosen, environment, is_system=is_system) | chosen
+    return {key: every[key] for key in list_keys()}
+
+
+def _defaults(chosen: Layer, environment: Mapping[str, str], *, is_system: bool) -> Layer:
+    places = find_places(environment, is_system=is_system)
+    values: dict[str, Any] = {"server": "", "state_dir": places.state}
+    # Whoever names a state folder gets one car in one folder, models and socket included.
+    named = chosen.get("state_dir")
+    values["cache_dir"] = named.value / "cache" if named else places.cache
+    for name, hint in HINTS.items():
+        if is_dataclass(hint):
+            section = hint() if isinstance(hint, type) else hint
+            values |= {f"{name}.{item.name}": getattr(section, item.name) for item in fields(hint)}
+    values |= {item.name: item.default for item in fields(Config) if item.default is not MISSING}
+    return {key: Setting(value=value, origin=DEFAULT) for key, value in values.items()}
+
+
+def _build(settings: Mapping[str, Setting], *, folder: Path) -> Config:
+    values: dict[str, Any] = {"folder": folder, "is_simulation": _is_simulation(settings)}
+    for name, hint in HINTS.items():
+        if not is_dataclass(hint):
+            values[name] = settings[name].value
+            continue
+        content = {item.name: settings[f"{name}.{item.name}"].value for item in fields(hint)}
+        with _naming(name, settings):
+            values[name] = hint(**content)  # type: ignore[operator]
+    with _naming("", settings):
+        return Config(**values)
+
+
+def _is_simulation(settings: Mapping[str, Setting]) -> bool:
+    return any(key.startswith("simulation.") and each.origin != DEFAULT for key, each in settings.items())
+
+
+@contextmanager
+def _naming(section: str, settings: Mapping[str, Setting]) -> Iterator[None]:
+    """Turn what a section says of its values into ConfigInvalid, with the section's name and the place of the key."""
+    try:
+        yield
+    except (ClientError, ValueError) as error:
+        text = str(error)
+        prefix = f"{section}." if section and not text.startswith(f"{section}.") else ""
+        key = re.match(r"[\w.]*\w", prefix + text)
+        origin = settings[key[0]].origin if key and key[0] in settings else ""
+        raise ConfigInvalid(f"{prefix}{text}" + (f" ({origin})" if origin else "")) from None
