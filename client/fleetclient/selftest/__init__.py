@@ -1,0 +1,41 @@
+"""The self-test: three small graphs through the confined runner, compared with what they should give.
+
+It runs before the first lease, after every update and once a week, in a child process of its own, so that the agent
+imports none of it. What comes out is a file in the state folder: passed or why not, how fast, and the comparison class.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fleetclient.selftest.report import (
+    GraphReport,
+    SelfTestReport,
+    needs_run,
+    read_report,
+    why_ineligible,
+)
+
+__all__ = ["GraphReport", "SelfTestReport", "needs_run", "read_report", "run_in_child", "why_ineligible"]
+
+CHILD_SECONDS: Final = 300.0
+
+
+def run_in_child(state_dir: Path, settings: Mapping[str, Any] | None = None) -> SelfTestReport | None:
+    """Run a self-test in a child process and return its report; None when the child ended without one.
+
+    Blocks for some seconds; may be called by any thread. `settings` as `python -m fleetclient.selftest` takes them.
+    """
+    before = read_report(state_dir)
+    command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), json.dumps(dict(settings or {}))]
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=CHILD_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    report = read_report(state_dir)
+    return None if report == before else report
