@@ -13,7 +13,7 @@ from fleetclient.config.sections import (
     SimulationConfig,
     StatusConfig,
 )
-from fleetclient.config.vehicle import VehicleConfig
+from fleetclient.vehicle.options import VehicleOptions as VehicleConfig
 
 __all__ = [
     "CacheConfig",

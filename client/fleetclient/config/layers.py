@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from fleetclient.config.errors import ConfigInvalid
-from fleetclient.config.model import HINTS
+from fleetclient.config.schema import RULES, list_keys, list_sections
 from fleetclient.config.secrets import is_secret_key, require_private
-from fleetclient.config.values import parse_text, read_value
+from fleetclient.config.values import parse_text, read_value, suggest
 
 ENVIRONMENT_PREFIX = "FLEET_"
 LOG_VARIABLE = "FLEET_LOG"
@@ -30,24 +29,6 @@ class Setting:
 
 
 Layer = dict[str, Setting]
-
-
-@cache
-def list_keys() -> dict[str, Any]:
-    """Return every dotted key of the file with the type of its value."""
-    keys: dict[str, Any] = {}
-    for name, hint in HINTS.items():
-        if is_dataclass(hint):
-            hints = get_type_hints(hint)
-            keys |= {f"{name}.{item.name}": hints[item.name] for item in fields(hint)}
-        else:
-            keys[name] = hint
-    return keys
-
-
-def list_sections() -> list[str]:
-    """Return the names of all sections."""
-    return [name for name, hint in HINTS.items() if is_dataclass(hint)]
 
 
 def read_file(path: Path) -> Layer:
@@ -66,17 +47,20 @@ def read_file(path: Path) -> Layer:
 
 def read_document(document: Mapping[str, Any], *, folder: Path, origin: str) -> Layer:
     """Return the settings in a parsed document; relative paths are relative to `folder`."""
-    where = f" ({origin})" if origin else ""
     layer: Layer = {}
-    for name, content in document.items():
-        if name not in list_sections():
-            layer[name] = _read(name, content, folder=folder, origin=origin, where=where)
-            continue
-        if not isinstance(content, dict):
-            raise ConfigInvalid(f"{name} is a section, write [{name}]{where}")
-        for key, value in content.items():
-            layer[f"{name}.{key}"] = _read(f"{name}.{key}", value, folder=folder, origin=origin, where=where)
+    _read_section(layer, "", document, folder=folder, origin=origin)
     return layer
+
+
+def _read_section(layer: Layer, prefix: str, content: Mapping[str, Any], *, folder: Path, origin: str) -> None:
+    for name, value in content.items():
+        key = prefix + name
+        if key not in list_sections() and key != RULES:
+            layer[key] = _read(key, value, folder=folder, origin=origin)
+        elif isinstance(value, dict):
+            _read_section(layer, f"{key}.", value, folder=folder, origin=origin)
+        else:
+            raise ConfigInvalid(f"{key} is a section, write [{key}]{_where(origin)}")
 
 
 def read_environment(environment: Mapping[str, str], *, folder: Path) -> Layer:
@@ -114,17 +98,17 @@ def _key_of_variable(variable: str) -> str | None:
         return None
     key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
     section, dot, _ = key.partition(".")
-    is_ours = section in list_sections() if dot else key in list_keys()
+    is_ours = section in list_sections() or section == RULES if dot else key in list_keys()
     return key if is_ours else None
 
 
 def _read_text(key: str, text: str, *, folder: Path, origin: str) -> Setting:
-    hint = _hint(key, where=f" ({origin})")
-    return _read(key, parse_text(text, hint), folder=folder, origin=origin, where=f" ({origin})")
+    return _read(key, parse_text(text, _hint(key, origin=origin)), folder=folder, origin=origin)
 
 
-def _read(key: str, raw: Any, *, folder: Path, origin: str, where: str) -> Setting:
-    value = read_value(raw, _hint(key, where=where), key=key, where=where)
+def _read(key: str, raw: Any, *, folder: Path, origin: str) -> Setting:
+    hint = _hint(key, origin=origin)
+    value = raw if hint is Any else read_value(raw, hint, key=key, where=_where(origin))
     if isinstance(value, Path):
         value = folder / value.expanduser()
     elif isinstance(value, str) and value and key.endswith(("_file", "_dir")):
@@ -134,21 +118,21 @@ def _read(key: str, raw: Any, *, folder: Path, origin: str, where: str) -> Setti
     return Setting(value=value, origin=origin)
 
 
-def _hint(key: str, *, where: str) -> Any:
+def _hint(key: str, *, origin: str) -> Any:
+    """Return the type of a key; Any for the owner's rules, which have a reader of their own."""
     known = list_keys()
     if key in known:
         return known[key]
-    section, dot, name = key.rpartition(".")
-    siblings = [each.rpartition(".")[2] for each in known if each.rpartition(".")[0] == section]
-    if dot and not siblings:
-        name, siblings = section, list_sections()
-    if not dot:
-        siblings += list_sections()
-    raise ConfigInvalid(f"unknown key {key}{_suggestion(name, siblings)}{where}")
+    section, _, name = key.rpartition(".")
+    if section == RULES:
+        return Any
+    names = [each for each in (*known, *list_sections(), RULES) if each.rpartition(".")[0] == section]
+    if not names:
+        section, name, names = "", section, [*list_sections(), RULES]
+    raise ConfigInvalid(
+        f"unknown key {key}{suggest(name, [each.rpartition('.')[2] for each in names])}{_where(origin)}"
+    )
 
 
-def _suggestion(name: str, known: list[str]) -> str:
-    import difflib  # only a mistake needs it
-
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+def _where(origin: str) -> str:
+    return f" ({origin})" if origin else ""

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ from fleetclient.config.errors import ConfigInvalid
 from fleetclient.config.layers import (
     Layer,
     Setting,
-    list_keys,
     read_arguments,
     read_document,
     read_environment,
     read_file,
 )
-from fleetclient.config.model import HINTS, Config
+from fleetclient.config.model import Config
 from fleetclient.config.paths import SYSTEM_CONFIG, find_places, user_config
+from fleetclient.config.schema import list_defaults, list_keys, list_sections
 from fleetclient.errors import ClientError
+from fleetclient.trust.options import check_trust
 
 DEFAULT = "default"
 
@@ -106,29 +107,31 @@ def _merge(layers: list[Layer], environment: Mapping[str, str], *, is_system: bo
 
 def _defaults(chosen: Layer, environment: Mapping[str, str], *, is_system: bool) -> Layer:
     places = find_places(environment, is_system=is_system)
-    values: dict[str, Any] = {"server": "", "state_dir": places.state}
-    # Whoever names a state folder gets one car in one folder, models and socket included.
+    # Whoever names a state folder gets one car in one folder, models included.
     named = chosen.get("state_dir")
-    values["cache_dir"] = named.value / "cache" if named else places.cache
-    for name, hint in HINTS.items():
-        if is_dataclass(hint):
-            section = hint() if isinstance(hint, type) else hint
-            values |= {f"{name}.{item.name}": getattr(section, item.name) for item in fields(hint)}
-    values |= {item.name: item.default for item in fields(Config) if item.default is not MISSING}
+    folders = {"state_dir": places.state, "cache_dir": named.value / "cache" if named else places.cache}
+    values = {"server": "", **folders, **list_defaults()}
     return {key: Setting(value=value, origin=DEFAULT) for key, value in values.items()}
 
 
 def _build(settings: Mapping[str, Setting], *, folder: Path) -> Config:
     values: dict[str, Any] = {"folder": folder, "is_simulation": _is_simulation(settings)}
-    for name, hint in HINTS.items():
-        if not is_dataclass(hint):
-            values[name] = settings[name].value
-            continue
-        content = {item.name: settings[f"{name}.{item.name}"].value for item in fields(hint)}
-        with _naming(name, settings):
-            values[name] = hint(**content)  # type: ignore[operator]
+    values |= {key: setting.value for key, setting in settings.items() if "." not in key}
+    values |= {name: _build_section(name, kind, settings) for name, kind in list_sections().items() if "." not in name}
+    with _naming("trust", settings):
+        check_trust(values["trust"], server=values["server"], is_simulation=values["is_simulation"])
     with _naming("", settings):
         return Config(**values)
+
+
+def _build_section(section: str, kind: Any, settings: Mapping[str, Setting]) -> Any:
+    content: dict[str, Any] = {}
+    for item in fields(kind):
+        key = f"{section}.{item.name}"
+        inner = list_sections().get(key)
+        content[item.name] = settings[key].value if inner is None else _build_section(key, inner, settings)
+    with _naming(section, settings):
+        return kind(**content)
 
 
 def _is_simulation(settings: Mapping[str, Setting]) -> bool:
@@ -140,9 +143,13 @@ def _naming(section: str, settings: Mapping[str, Setting]) -> Iterator[None]:
     """Turn what a section says of its values into ConfigInvalid, with the section's name and the place of the key."""
     try:
         yield
-    except (ClientError, ValueError) as error:
+    except ClientError as error:
         text = str(error)
-        prefix = f"{section}." if section and not text.startswith(f"{section}.") else ""
-        key = re.match(r"[\w.]*\w", prefix + text)
+        outer, _, name = section.rpartition(".")
+        # A section's own text names the key alone, with the section, or with the section's last name.
+        is_named = bool(section) and text.startswith((f"{section}.", f"{name}."))
+        prefix = section if not is_named else "" if text.startswith(f"{section}.") else outer
+        text = f"{prefix}.{text}" if prefix else text
+        key = re.match(r"[\w.]*\w", text)
         origin = settings[key[0]].origin if key and key[0] in settings else ""
-        raise ConfigInvalid(f"{prefix}{text}" + (f" ({origin})" if origin else "")) from None
+        raise ConfigInvalid(text + (f" ({origin})" if origin else "")) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from fleetclient.config.errors import ConfigInvalid
@@ -18,8 +17,10 @@ from fleetclient.config.sections import (
     require_one_of,
     require_within,
 )
-from fleetclient.config.vehicle import VehicleConfig
 from fleetclient.logs import FORMATS, LEVELS
+from fleetclient.runner.options import SandboxOptions
+from fleetclient.trust.options import TrustOptions
+from fleetclient.vehicle.options import VehicleOptions
 
 NAME_CHARS_MAX = 80
 
@@ -45,7 +46,9 @@ class Config:
     log_file: str = ""
     log_file_bytes_max: int = 5 * 1024**2
     on_stop: str = "hand_back"
-    vehicle: VehicleConfig = field(default_factory=VehicleConfig)
+    vehicle: VehicleOptions = field(default_factory=VehicleOptions)
+    sandbox: SandboxOptions = field(default_factory=SandboxOptions)
+    trust: TrustOptions = field(default_factory=TrustOptions)
     cache: CacheConfig = field(default_factory=CacheConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
@@ -71,8 +74,3 @@ class Config:
     def memory_bytes_reported(self) -> int:
         """The memory the server is told this car can give to a runner."""
         return self.simulation.memory_bytes or self.limits.memory_bytes
-
-
-_NOT_KEYS = ("folder", "is_simulation")
-HINTS: dict[str, Any] = {name: hint for name, hint in get_type_hints(Config).items() if name not in _NOT_KEYS}
-"""Keys and sections at the top of the file, with their types."""
