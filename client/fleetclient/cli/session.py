@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fleetclient.config import Config, Loaded, Request, load
 from fleetclient.control_socket import AgentNotRunning, ask
@@ -53,8 +54,9 @@ class Session:
 
     @property
     def zone(self) -> tzinfo:
-        """The car's time zone."""
-        return UTC
+        """The car's time zone by its rules, else this computer's."""
+        name = self.config.rules.time_zone
+        return ZoneInfo(name) if name else datetime.now(UTC).astimezone().tzinfo or UTC
 
     def live_status(self) -> dict[str, Any] | None:
         """Return the running agent's status document, or None when no agent runs."""

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from fleetclient.cli.session import EXIT_ERROR, EXIT_OK, Session
+from fleetclient.cli.session import EXIT_OK, Session
 
 
 def run(session: Session) -> int:

@@ -24,8 +24,9 @@ from fleetclient.config.layers import (
 )
 from fleetclient.config.model import Config
 from fleetclient.config.paths import SYSTEM_CONFIG, find_places, user_config
-from fleetclient.config.schema import list_defaults, list_keys, list_sections
+from fleetclient.config.schema import RULES, list_defaults, list_keys, list_sections
 from fleetclient.errors import ClientError
+from fleetclient.rules.rules import read_rules
 from fleetclient.trust.options import check_trust
 
 DEFAULT = "default"
@@ -102,7 +103,8 @@ def _merge(layers: list[Layer], environment: Mapping[str, str], *, is_system: bo
     for layer in reversed(layers):
         chosen |= layer
     every = _defaults(chosen, environment, is_system=is_system) | chosen
-    return {key: every[key] for key in list_keys()}
+    known = [*list_keys(), *(key for key in every if key.startswith(f"{RULES}."))]
+    return {key: every[key] for key in known}
 
 
 def _defaults(chosen: Layer, environment: Mapping[str, str], *, is_system: bool) -> Layer:
@@ -118,6 +120,8 @@ def _build(settings: Mapping[str, Setting], *, folder: Path) -> Config:
     values: dict[str, Any] = {"folder": folder, "is_simulation": _is_simulation(settings)}
     values |= {key: setting.value for key, setting in settings.items() if "." not in key}
     values |= {name: _build_section(name, kind, settings) for name, kind in list_sections().items() if "." not in name}
+    with _naming(RULES, settings):
+        values[RULES] = read_rules(_list_set_rules(settings))
     with _naming("trust", settings):
         check_trust(values["trust"], server=values["server"], is_simulation=values["is_simulation"])
     with _naming("", settings):
@@ -134,6 +138,11 @@ def _build_section(section: str, kind: Any, settings: Mapping[str, Setting]) -> 
         return kind(**content)
 
 
+def _list_set_rules(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    mine = {key.partition(".")[2]: each for key, each in settings.items() if key.startswith(f"{RULES}.")}
+    return {name: each.value for name, each in mine.items() if each.origin != DEFAULT}
+
+
 def _is_simulation(settings: Mapping[str, Setting]) -> bool:
     return any(key.startswith("simulation.") and each.origin != DEFAULT for key, each in settings.items())
 
@@ -144,12 +153,19 @@ def _naming(section: str, settings: Mapping[str, Setting]) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        text = str(error)
-        outer, _, name = section.rpartition(".")
-        # A section's own text names the key alone, with the section, or with the section's last name.
-        is_named = bool(section) and text.startswith((f"{section}.", f"{name}."))
-        prefix = section if not is_named else "" if text.startswith(f"{section}.") else outer
-        text = f"{prefix}.{text}" if prefix else text
-        key = re.match(r"[\w.]*\w", text)
-        origin = settings[key[0]].origin if key and key[0] in settings else ""
-        raise ConfigInvalid(text + (f" ({origin})" if origin else "")) from None
+        text = _with_section(str(error), section)
+        named = (settings[key].origin for key in re.findall(r"[\w.]*\w", text) if key in settings)
+        origin = next(named, "")
+        raise ConfigInvalid(text + (f" ({origin})" if origin and origin != DEFAULT else "")) from None
+
+
+def _with_section(text: str, section: str) -> str:
+    """Return a section's error with the whole key: it names the key alone, after its section, or after both."""
+    outer, _, name = section.rpartition(".")
+    unknown = "unknown key "
+    if not section or text.startswith(f"{section}."):
+        return text
+    if text.startswith(unknown):
+        return f"{unknown}{section}.{text.removeprefix(unknown)}"
+    prefix = outer if text.startswith(f"{name}.") else section
+    return f"{prefix}.{text}" if prefix else text

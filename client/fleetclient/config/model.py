@@ -18,6 +18,7 @@ from fleetclient.config.sections import (
     require_within,
 )
 from fleetclient.logs import FORMATS, LEVELS
+from fleetclient.rules.rules import Rules
 from fleetclient.runner.options import SandboxOptions
 from fleetclient.trust.options import TrustOptions
 from fleetclient.vehicle.options import VehicleOptions
@@ -46,6 +47,7 @@ class Config:
     log_file: str = ""
     log_file_bytes_max: int = 5 * 1024**2
     on_stop: str = "hand_back"
+    rules: Rules = field(default_factory=Rules)
     vehicle: VehicleOptions = field(default_factory=VehicleOptions)
     sandbox: SandboxOptions = field(default_factory=SandboxOptions)
     trust: TrustOptions = field(default_factory=TrustOptions)

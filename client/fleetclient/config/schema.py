@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from fleetclient.config.model import Config
+from fleetclient.rules.rules import Rules, dump_rules
 
 NOT_KEYS = ("folder", "is_simulation")
 RULES = "rules"
@@ -21,7 +22,7 @@ def list_sections() -> dict[str, Any]:
 
 @cache
 def list_keys() -> dict[str, Any]:
-    """Return every dotted key with the type of its value. The keys of `[rules]` are read by the rules themselves."""
+    """Return every dotted key with the type of its value, but for `[rules]`, which the rules read by themselves."""
     keys = {name: hint for name, hint in _hints(Config).items() if not is_dataclass(hint) and name not in NOT_KEYS}
     for section, kind in list_sections().items():
         keys |= {f"{section}.{name}": hint for name, hint in _hints(kind).items() if not is_dataclass(hint)}
@@ -34,7 +35,8 @@ def list_defaults() -> dict[str, Any]:
     for section, kind in list_sections().items():
         made = kind()
         defaults |= {f"{section}.{item.name}": getattr(made, item.name) for item in fields(kind)}
-    return {key: value for key, value in defaults.items() if key in list_keys()}
+    known = {key: value for key, value in defaults.items() if key in list_keys()}
+    return known | {f"{RULES}.{name}": value for name, value in dump_rules(Rules()).items()}
 
 
 def _walk_sections(prefix: str, kind: Any) -> Iterator[tuple[str, Any]]:

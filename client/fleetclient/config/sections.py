@@ -116,22 +116,19 @@ class EnergyConfig:
     `idle_watts`: what the computer draws while it only waits because of us; 0 where it would be on anyway.
     `active_watts`: what it draws on top while it works; an estimate by the owner. `use_rapl`: measure the processor
     where the kernel lets us, instead of estimating. `charger_efficiency`: share of the wall's energy that arrives
-    (0.9: one ninth is lost). `price_per_kwh`: of electricity, tax included, in `currency`; 0 when not known.
+    (0.9: one ninth is lost). What electricity costs stands in `[rules]`.
     """
 
     idle_watts: float = 0.0
     active_watts: float = 15.0
     use_rapl: bool = True
     charger_efficiency: float = 0.9
-    price_per_kwh: float = 0.0
-    currency: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is no computer in a car."""
         require_within("idle_watts", self.idle_watts, 0.0, 5000.0)
         require_within("active_watts", self.active_watts, 0.0, 5000.0)
         require_within("charger_efficiency", self.charger_efficiency, 0.1, 1.0)
-        require_within("price_per_kwh", self.price_per_kwh, 0.0, 1e9)
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
