@@ -11,9 +11,10 @@ import time
 from typing import Any
 
 from fleetclient.cli.session import EXIT_NOT_RUNNING, EXIT_OK, Session
-from fleetclient.cli.times import read_until, show_moment, show_seconds
+from fleetclient.cli.times import read_until
 from fleetclient.clock import wall_seconds
 from fleetclient.control_socket import command_car
+from fleetclient.words import say_bytes, say_moment, say_seconds
 
 WATCH_SECONDS = 1.0
 
@@ -32,7 +33,7 @@ def pause(session: Session) -> int:
     now = wall_seconds()
     until = read_until(session.options.for_how_long, now_unix=now, zone=session.zone)
     is_heard = command_car(session.state.folder, "pause", until_unix=None if math.isinf(until) else until)
-    shown = show_moment(until, now_unix=now, zone=session.zone)
+    shown = say_moment(until, now_unix=now, zone=session.zone)
     return _answer(session, f"Paused until {shown}.", is_heard, paused_until=None if math.isinf(until) else until)
 
 
@@ -60,11 +61,11 @@ def describe(found: dict[str, Any], session: Session) -> str:
     for gate in found["gates"]:
         if not gate["open"]:
             until = gate["until"]
-            when = f" (until {show_moment(until, now_unix=now, zone=session.zone)})" if until else ""
+            when = f" (until {say_moment(until, now_unix=now, zone=session.zone)})" if until else ""
             lines.append(f"  - {gate['detail'] or gate['reason']}{when}")
     usage = found["usage"]
     lines.append(
-        f"Today: worked {show_seconds(usage['worked_seconds_today'])}, {usage['bytes_today'] / 1e6:.1f} MB moved,"
+        f"Today: worked {say_seconds(usage['worked_seconds_today'])}, {say_bytes(usage['bytes_today'])} moved,"
         f" {found['completed']} units finished since the agent began."
     )
     return "\n".join(lines)

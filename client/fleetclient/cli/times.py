@@ -45,27 +45,6 @@ def read_duration(text: str) -> float:
     return total
 
 
-def show_moment(unix: float, *, now_unix: float, zone: tzinfo) -> str:
-    """Return a moment for people: the time alone within today, with its day otherwise."""
-    if math.isinf(unix):
-        return "you resume"
-    moment, now = datetime.fromtimestamp(unix, zone), datetime.fromtimestamp(now_unix, zone)
-    pattern = (
-        "%H:%M" if moment.date() == now.date() else "%a %H:%M" if unix - now_unix < 6 * 86400 else "%Y-%m-%d %H:%M"
-    )
-    return moment.strftime(pattern)
-
-
-def show_seconds(seconds: float) -> str:
-    """Return a length of time for people, in its two largest units."""
-    total = round(seconds)
-    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if total >= size:
-            rest = total % size // smaller
-            return f"{total // size} {unit}" + (f" {rest} {small_unit}" if rest else "")
-    return f"{total} s"
-
-
 def _read_moment(text: str, now_unix: float, zone: tzinfo) -> float:
     now = datetime.fromtimestamp(now_unix, zone)
     is_tomorrow = text.startswith("tomorrow")
