@@ -41,6 +41,9 @@ class LocalFacts:
 class Gate:
     """One gate of the decision, for `rules explain`: its name, whether it is open, the reason code when it is not, and
     a sentence for people with the numbers in it. `until_unix`: when it will open by itself, None when nobody knows.
+
+    `value` and `limit` are what was compared, as text. `age_seconds` is how old the signal behind it is, None where
+    there is none or nothing was ever heard.
     """
 
     name: str
@@ -48,6 +51,9 @@ class Gate:
     reason: str = ""
     detail: str = ""
     until_unix: float | None = None
+    value: str = ""
+    limit: str = ""
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
