@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +15,8 @@ from fleetclient.errors import ClientError
 from fleetclient.files import rename_durably
 
 READ_BYTES = 1024 * 1024
+# Left to the owner on the disk that the cache is on, whatever its cap.
+DISK_BYTES_KEPT_FREE = 2 * 1024**3
 
 
 class CacheFull(ClientError):
@@ -31,12 +33,24 @@ class DigestMismatch(ClientError):
 
 
 class ModelCache:
-    """A folder of models under a cap of bytes. Filled by one thread at a time, read by others."""
+    """A folder of models under a cap of bytes. Filled by one thread at a time, read by others.
 
-    def __init__(self, folder: Path, *, bytes_max: int) -> None:
+    `disk_bytes_kept_free` stay free on the disk; `disk_bytes_free` asks it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bytes_max: int,
+        disk_bytes_kept_free: int = DISK_BYTES_KEPT_FREE,
+        disk_bytes_free: Callable[[Path], int] | None = None,
+    ) -> None:
         self._models = folder / "models"
         self._partial = folder / "partial"
         self._bytes_max = bytes_max
+        self._disk_bytes_kept_free = disk_bytes_kept_free
+        self._disk_bytes_free = disk_bytes_free or _disk_bytes_free
         for each in (self._models, self._partial):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -66,12 +80,26 @@ class ModelCache:
         path = self.partial_path(sha256)
         return path.stat().st_size if path.exists() else 0
 
-    def make_room(self, model_bytes: int, *, in_use: Collection[str]) -> None:
-        """Delete the least recently used models until `model_bytes` more fit; raises CacheFull and deletes none."""
+    def has_disk_to_spare(self) -> bool:
+        """Return True while the disk has more free than is left to the owner: only then is more work asked for."""
+        return self._disk_bytes_free(self._models) > self._disk_bytes_kept_free
+
+    def make_room(self, model_bytes: int, *, in_use: Collection[str], here_bytes: int = 0) -> None:
+        """Delete the least recently used models until `model_bytes` more fit; raises CacheFull and deletes none.
+
+        `here_bytes` of them are on the disk already, from a download that was cut.
+        """
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._models)}
-        if model_bytes + sum(size for name, size in sizes.items() if name in in_use) > self._bytes_max:
+        kept = sum(size for name, size in sizes.items() if name in in_use)
+        used = sum(sizes.values())
+        to_spare = self._disk_bytes_free(self._models) - self._disk_bytes_kept_free + here_bytes
+        if model_bytes + kept > self._bytes_max:
             raise CacheFull(f"a model of {model_bytes} bytes does not fit in a cache of {self._bytes_max}")
-        free = self._bytes_max - sum(sizes.values())
+        if model_bytes > to_spare + used - kept:
+            raise CacheFull(
+                f"a model of {model_bytes} bytes would leave the disk less than {self._disk_bytes_kept_free}"
+            )
+        free = min(self._bytes_max - used, to_spare)
         for sha256 in reversed(self.list_models()):
             if free >= model_bytes:
                 return
@@ -96,3 +124,9 @@ class ModelCache:
         """Delete cut downloads of the past; called when no unit waits for one."""
         for path in self._partial.iterdir():
             path.unlink(missing_ok=True)
+
+
+def _disk_bytes_free(folder: Path) -> int:
+    """Return the bytes that this user may still write on a folder's disk."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from fleetclient.failpoints import fail_point
 from fleetclient.units import Result, Unit, UnitState
 from fleetclient.wire import HandBack, Lease
 from fleetclient.wire.answer import dump_lease, read_lease
@@ -167,4 +168,5 @@ class _Transaction:
         self._database.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
+        fail_point("journal_uncommitted")
         self._database.execute("ROLLBACK" if kind else "COMMIT")

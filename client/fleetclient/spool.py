@@ -1,9 +1,14 @@
-"""Where the files of units lie: inputs to run and outputs to offer, one of each a token, complete or not there."""
+"""Where the files of units lie: inputs to run and outputs to offer, one of each a token, complete or not there.
+
+Beside an output that is not there yet lies the unit's partial output, which the runner goes on with (`runner.checkpoints`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+
+from fleetclient.runner.checkpoints import part_path
 
 
 class Spool:
@@ -35,10 +40,16 @@ class Spool:
         """Delete all files of a unit."""
         self.drop_input(token)
         self.output_path(token).unlink(missing_ok=True)
+        part_path(self.output_path(token)).unlink(missing_ok=True)
 
-    def sweep(self, known: Collection[str]) -> None:
-        """Delete what a crash left behind: halves, and files of units that the journal does not know."""
+    def sweep(self, *, to_run: Collection[str], to_offer: Collection[str]) -> None:
+        """Delete what a crash left behind: all but inputs and partial outputs of units to run, and outputs to offer.
+
+        An output of a unit that is still to run goes as well: the journal does not know its digest.
+        """
+        kept = {self.input_path(token) for token in to_run} | {self.output_path(token) for token in to_offer}
+        kept |= {part_path(self.output_path(token)) for token in to_run}
         for folder in (self._inputs, self._outputs):
             for path in folder.iterdir():
-                if path.suffix != ".safetensors" or path.stem not in known:
+                if path not in kept:
                     path.unlink(missing_ok=True)

@@ -34,13 +34,14 @@ def fetch_model(model: ModelRef, *, network: Network, cache: ModelCache, in_use:
     """Bring a model into the cache unless it is there. Raises CacheFull, DigestMismatch, and the network's errors."""
     if cache.has(model.sha256):
         return
-    cache.make_room(model.bytes, in_use=in_use)
     start = cache.partial_bytes(model.sha256)
+    cache.make_room(model.bytes, in_use=in_use, here_bytes=start)
     if start > model.bytes:
         os.truncate(cache.partial_path(model.sha256), 0)
         start = 0
     if start < model.bytes:
         with cache.partial_path(model.sha256).open("ab") as file:
+            fail_point("download_started")
 
             def write(offset: int, piece: bytes) -> None:
                 if offset != file.tell():
@@ -51,7 +52,9 @@ def fetch_model(model: ModelRef, *, network: Network, cache: ModelCache, in_use:
                 fail_point("download_chunk_written")
 
             network.download(BLOBS_PATH + model.sha256, start=start, end=model.bytes, write=write)
+    fail_point("download_complete")
     cache.admit(model.sha256)
+    fail_point("model_admitted")
 
 
 def fetch_input(lease: Lease, *, network: Network, spool: Spool) -> None:
@@ -68,6 +71,7 @@ def fetch_input(lease: Lease, *, network: Network, spool: Spool) -> None:
     network.download(BLOBS_PATH + lease.input_sha256, start=start, end=end, write=write)
     if hashlib.sha256(content).hexdigest() != lease.input_digest:
         raise InputDigestMismatch("the input that arrived has another SHA-256 than the lease says")
+    fail_point("input_received")
     write_durably(spool.input_path(lease.token), bytes(content))
     fail_point("input_fetched")
 
@@ -78,6 +82,7 @@ def upload_output(unit: Unit, *, network: Network, spool: Spool) -> None:
     with spool.output_path(unit.token).open("rb") as file:
         total = os.fstat(file.fileno()).st_size
         offset = _offset(network.head(path))
+        fail_point("upload_offset_known")
         for _ in range(total // UPLOAD_CHUNK_BYTES + 1 + OFFSET_CONFLICTS_MAX):
             file.seek(offset)
             offset = _send_chunk(network, path, offset, file.read(UPLOAD_CHUNK_BYTES))

@@ -20,19 +20,27 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load, save
 
+from fleetclient.agent.admission import Admission
+from fleetclient.agent.assemble import ask_refusals, note_crashes
 from fleetclient.agent.background import Background, InlineBackground
+from fleetclient.agent.brake import Brake
 from fleetclient.agent.loop import Agent
 from fleetclient.agent.parts import Parts
+from fleetclient.agent.timesheet import Timesheet
 from fleetclient.agent.workshop import Workshop
 from fleetclient.cache import ModelCache
-from fleetclient.clock import boot_seconds
+from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config, parse_config
+from fleetclient.history import History
 from fleetclient.identity import Identity
 from fleetclient.journal import Journal
 from fleetclient.logs import Log
 from fleetclient.network import Network
+from fleetclient.runner.crashes import CrashBook
 from fleetclient.spool import Spool
 from fleetclient.state import StateFolder
+from fleetclient.trust.gate import TrustGate
+from fleetclient.usage import UsageMeter
 from fleetclient.vehicle.source import VehicleSource, VehicleState
 from fleetclient.wire import AgentInfo, Contract
 from fleetclient.wire.contract import read_contract
@@ -247,6 +255,8 @@ class Car:
     vehicle: SettableVehicle
     log_lines: io.StringIO
     network: Network
+    usage: UsageMeter
+    crashes: CrashBook
 
     @property
     def parts(self) -> Parts:
@@ -264,11 +274,17 @@ class Car:
 
     def close(self) -> None:
         self.parts.workshop.kill()
+        self.parts.timesheet.close()
         self.parts.journal.close()
 
 
+# The fake fleet has no repository of signed models, which only a simulation on this machine may do without.
+UNTRUSTED = {"trust": {"mode": "off"}, "simulation": {"speed": 1.0}}
+
+
 def make_config(folder: Path, fleet: FakeFleet, **sections: Any) -> Config:
-    return parse_config({"server": fleet.origin, "state_dir": "state", **sections}, folder=folder)
+    document = {"server": fleet.origin, "state_dir": "state", "cache_dir": "state/cache", **UNTRUSTED, **sections}
+    return parse_config(document, folder=folder)
 
 
 def make_identity(folder: Path, fleet: FakeFleet, vehicle_id: str = "veh_test") -> Identity:
@@ -286,6 +302,7 @@ def make_car(
     background: Background | None = None,
     source: VehicleSource | None = None,
     boot_id: str = "this boot",
+    gate: Any = None,
     **sections: Any,
 ) -> Car:
     config = make_config(folder, fleet, **sections)
@@ -293,10 +310,14 @@ def make_car(
     state = StateFolder(config.state_dir)
     vehicle, log_lines = SettableVehicle(), io.StringIO()
     log = Log(level="debug", stream=log_lines)
-    cache = ModelCache(state.cache, bytes_max=config.cache.models_bytes_max)
-    spool = Spool(state.folder)
+    cache = ModelCache(config.cache_dir, bytes_max=config.cache.models_bytes_max)
+    spool, brake = Spool(state.folder), Brake()
+    background = background or InlineBackground()
+    usage, crashes = UsageMeter(state.usage), CrashBook(state.folder / "crashes.json")
+    gate = gate or TrustGate(options=config.trust, origin=config.server, folder=state.folder / "trust", log=log)
     parts = Parts(
         config=config,
+        state=state,
         network=network,
         journal=Journal(state.journal, boot_id=boot_id),
         spool=spool,
@@ -306,15 +327,28 @@ def make_car(
             cache=cache,
             spool=spool,
             simulation=config.simulation,
+            sandbox=config.sandbox,
             idle_seconds=config.limits.runner_idle_seconds,
             log=log,
+            brake=brake,
+            crashed=note_crashes(crashes, wall_seconds, log),
         ),
+        brake=brake,
         source=source or vehicle,
-        background=background or InlineBackground(),
-        info=AgentInfo(version="0.1.0", runtime="onnxruntime/1.32.0", comparison_class="cpu-fp32-ort1.32-avx2"),
+        admission=Admission(gate=gate, background=background, refused_until=ask_refusals(crashes, wall_seconds)),
+        timesheet=Timesheet(
+            usage=usage,
+            history=History(state.history, now_unix=wall_seconds()),
+            watts=config.energy.active_watts,
+            unix=wall_seconds,
+        ),
+        background=background,
+        info=lambda: AgentInfo(
+            version="0.1.0", runtime="onnxruntime/1.32.0", comparison_class="cpu-fp32-ort1.32-avx2"
+        ),
         log=log,
     )
-    return Car(Agent(parts, now=boot_seconds()), vehicle, log_lines, network)
+    return Car(Agent(parts, now=boot_seconds()), vehicle, log_lines, network, usage, crashes)
 
 
 # -- cars as processes -------------------------------------------------------------------------------------------
@@ -326,8 +360,10 @@ class CarProcess:
     def __init__(self, folder: Path, fleet: FakeFleet, *, extra: str = "") -> None:
         self.config = folder / "car.toml"
         self.state = folder / "state"
+        sections = extra if "[simulation]" in extra else extra + "\n[simulation]\nspeed = 1.0\n"
         self.config.write_text(
-            f'server = "{fleet.origin}"\nstate_dir = "state"\nname = "Test car"\nlog_level = "debug"\n{extra}'
+            f'server = "{fleet.origin}"\nstate_dir = "state"\ncache_dir = "state/cache"\nname = "Test car"\n'
+            f'log_level = "debug"\n{sections}\n[trust]\nmode = "off"\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "car.log"

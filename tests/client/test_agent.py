@@ -437,7 +437,7 @@ def test_a_body_that_was_too_large_is_followed_by_smaller_ones(fleet: FakeFleet,
     began = boot_seconds()
     worker.step(began)
     worker.step_until(lambda: worker.agent.completed_count == 4)
-    worker.agent._commitments_max = 4
+    worker.agent.syncing._commitments_max = 4
     fleet.refuse_next.append(("sync", Refused(413, "body_too_large")))
     worker.step(began + 1001.0)
     worker.step(began + 1001.0)
@@ -477,7 +477,7 @@ def test_hand_backs_the_server_has_not_heard_are_repeated_after_a_restart(fleet:
     add_slow_units(fleet, 1, rows=2000)
     first = car(**SLOW)
     first.step_until(lambda: first.parts.workshop.rows_done > 0)
-    first.agent.is_offline = True
+    first.agent.syncing.is_offline = True
     first.agent.shut_down(boot_seconds())
     assert fleet.hand_backs == []
     first.close()

@@ -186,11 +186,15 @@ def test_an_output_that_is_not_the_committed_one_is_refused_by_the_server(desk: 
     assert desk.unit.state == "committed"
 
 
-def test_a_sweep_leaves_only_whole_files_of_known_units(desk: Desk, tmp_path: Path) -> None:
+def test_a_sweep_keeps_what_is_to_be_run_and_what_is_to_be_offered_and_nothing_else(desk: Desk, tmp_path: Path) -> None:
     fetch_input(desk.lease(), network=desk.network, spool=desk.spool)
-    stray = "s" * 22
-    desk.spool.output_path(stray).write_bytes(b"")
-    (tmp_path / "outputs" / f"{TOKEN}.part").write_bytes(b"half")
-    (tmp_path / "inputs" / f"{TOKEN}.safetensors.tmp").write_bytes(b"half")
-    desk.spool.sweep({TOKEN})
-    assert [path.name for path in tmp_path.glob("*puts/*")] == [f"{TOKEN}.safetensors"]
+    done, stray = "d" * 22, "s" * 22
+    desk.spool.output_path(done).write_bytes(b"whole")
+    for name in (f"{stray}.safetensors", f"{stray}.part", f"{TOKEN}.part", f"{TOKEN}.safetensors", f"{done}.part"):
+        (tmp_path / "outputs" / name).write_bytes(b"something")
+    for name in (f"{TOKEN}.safetensors.tmp", f"{done}.safetensors"):
+        (tmp_path / "inputs" / name).write_bytes(b"something")
+    desk.spool.sweep(to_run={TOKEN}, to_offer={done})
+    assert sorted(path.name for path in (tmp_path / "inputs").iterdir()) == [f"{TOKEN}.safetensors"]
+    # The whole output of a unit that is still to run goes: the journal does not know its digest.
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == [f"{TOKEN}.part", f"{done}.safetensors"]

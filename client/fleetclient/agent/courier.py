@@ -39,16 +39,25 @@ class Courier:
         self._attempts: Counter[str] = Counter()
 
     def list_ready(self) -> list[Unit]:
-        """Return the held units whose model and input are here, in the order in which they were leased."""
-        return [unit for unit in self._parts.journal.list_units(UnitState.HELD) if self._is_here(unit)]
+        """Return the held units that may run and whose files are here, in the order in which they were leased."""
+        held = self._parts.journal.list_units(UnitState.HELD)
+        return [unit for unit in held if self._is_here(unit) and self._parts.admission.is_admitted(unit)]
 
     def start(self, *, now: float, may_fetch: bool) -> None:
         """Start what is needed: fetches only while the car may work, uploads always."""
         if may_fetch and self._is_free(FETCH, now):
-            missing = (unit for unit in self._parts.journal.list_units(UnitState.HELD) if not self._is_here(unit))
-            self._start(FETCH, next(missing, None))
+            self._start(FETCH, self._next_to_fetch())
         if self._is_free(UPLOAD, now):
-            self._start(UPLOAD, next(iter(self._parts.journal.list_units(UnitState.UPLOADING)), None))
+            self._start(UPLOAD, self._next_to_upload())
+
+    def due_at(self, *, may_fetch: bool) -> float:
+        """Return when a lane that waits after a failure has something to do again; infinity when none does."""
+        dues = [float("inf")]
+        if may_fetch and not self._parts.background.is_busy(FETCH) and self._next_to_fetch():
+            dues.append(self._not_before[FETCH])
+        if not self._parts.background.is_busy(UPLOAD) and self._next_to_upload():
+            dues.append(self._not_before[UPLOAD])
+        return min(dues)
 
     def settle(self, ended: Ended, *, now: float) -> HandBack | None:
         """Act on the end of a transfer; return what the car now has to give up, if anything."""
@@ -66,6 +75,14 @@ class Courier:
             self._upload_failed(unit, ended.error, now)
             return None
         return self._fetch_failed(unit, ended.error, now)
+
+    def _next_to_fetch(self) -> Unit | None:
+        held = self._parts.journal.list_units(UnitState.HELD)
+        missing = (unit for unit in held if not self._is_here(unit) and self._parts.admission.is_admitted(unit))
+        return next(missing, None)
+
+    def _next_to_upload(self) -> Unit | None:
+        return next(iter(self._parts.journal.list_units(UnitState.UPLOADING)), None)
 
     def _is_here(self, unit: Unit) -> bool:
         return self._parts.spool.has_input(unit.token) and self._parts.cache.has(unit.contract.model.sha256)
@@ -92,6 +109,7 @@ class Courier:
     def _close_upload(self, unit: Unit) -> None:
         fail_point("upload_finished")
         self._parts.journal.forget([unit.token])
+        fail_point("upload_forgotten")
         self._parts.spool.drop(unit.token)
         self._parts.log.info("stored", token=unit.token, bytes=unit.result.output_bytes if unit.result else 0)
 

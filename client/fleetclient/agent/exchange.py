@@ -92,6 +92,7 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
             settled.append(unit.token)
         elif outcome.code == "upload":
             if journal.start_upload(unit.token):
+                fail_point("upload_journaled")
                 changes.to_upload.append(unit.token)
         elif outcome.code == "stored":
             changes.stored.append(unit.token)
@@ -99,6 +100,7 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
             changes.refused[unit.token] = outcome.code
     changes.cancelled = [token for token in answer.cancelled if journal.get(token) is not None]
     journal.forget([*settled, *changes.stored, *changes.refused, *changes.cancelled])
+    fail_point("settled_journaled")
     changes.leased = journal.add_leases(answer.leases, now=now)
     fail_point("leases_journaled")
     return changes

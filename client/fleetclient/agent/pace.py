@@ -7,6 +7,8 @@ import math
 from fleetclient.backoff import Backoff
 
 HURRY_SECONDS_MIN = 1.0
+SHY_SECONDS = 30.0
+SHY_SECONDS_MAX = 1800.0
 UNITS_HELD_UNMEASURED = 4
 SHORT_PACE_SECONDS = 10.0
 HOLD_MARGIN = 1.5
@@ -48,6 +50,28 @@ class Pace:
         wait = self._backoff.failed(retry_after_seconds)
         self._next_at = now + wait
         return wait
+
+
+class Shyness:
+    """Asks for nothing for a while after a car had to refuse all that it was given: the next would be the same."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._until = float("-inf")
+
+    def is_shy(self, now: float) -> bool:
+        """Return True while no work should be asked for."""
+        return now < self._until
+
+    def leased(self, count: int, *, refused: int, now: float) -> None:
+        """Note how many units of an answer could not be taken; each time in a row doubles the wait."""
+        if count == 0:
+            return
+        if refused < count:
+            self._in_a_row = 0
+            return
+        self._until = now + min(SHY_SECONDS * 2.0 ** min(self._in_a_row, 30), SHY_SECONDS_MAX)
+        self._in_a_row += 1
 
 
 def count_units_to_hold(*, next_sync_seconds: float | None, unit_seconds: float | None, replicas_max: int) -> int:

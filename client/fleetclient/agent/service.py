@@ -1,71 +1,65 @@
-"""Puts an agent together from its configuration and runs it until it is told to stop."""
+"""Runs one car's agent until it is told to stop: locks, pairs, loops, shuts down."""
 
 from __future__ import annotations
 
-import select
+import os
 import signal
-import socket
 import sys
-import time
+import threading
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
 
-from fleetclient.agent.background import ThreadedBackground
-from fleetclient.agent.loop import Agent, Revoked
-from fleetclient.agent.parts import Parts
-from fleetclient.agent.workshop import Workshop
-from fleetclient.cache import ModelCache
-from fleetclient.clock import boot_id, boot_seconds, wall_seconds
+from fleetclient.agent.assemble import build_rig
+from fleetclient.agent.desk import Desk
+from fleetclient.agent.loop import Revoked
+from fleetclient.agent.report import describe
+from fleetclient.agent.rig import Rig
+from fleetclient.agent.waker import Waker
+from fleetclient.clock import boot_seconds
 from fleetclient.config import Config
+from fleetclient.control_socket import ControlServer
 from fleetclient.identity import Identity
-from fleetclient.journal import Journal
 from fleetclient.logs import Log
-from fleetclient.machine import describe_agent
 from fleetclient.network import Network
 from fleetclient.pairing import pair
-from fleetclient.spool import Spool
 from fleetclient.state import StateFolder
-from fleetclient.units import UnitState
-from fleetclient.vehicle.simulated import SimulatedVehicle
+from fleetclient.usage import UsageMeter
 
-STATUS_SECONDS = 1.0
 EXIT_OK = 0
 EXIT_REVOKED = 3
-
-
-class Waker:
-    """Wakes the loop out of its wait: from threads, and from signals."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.settimeout(0)
-        self._writer.settimeout(0)
-
-    def wake(self) -> None:
-        """End the present or the next wait. Safe in threads and signal handlers."""
-        with suppress(BlockingIOError):  # a full pipe wakes as well
-            self._writer.send(b"\0")
-
-    def wait(self, seconds: float, *others: int) -> None:
-        """Return when woken, when one of the other descriptors can be read, or after so many seconds."""
-        select.select([self._reader.fileno(), *others], [], [], seconds)
-        with suppress(BlockingIOError):
-            while self._reader.recv(4096):
-                pass
+# After a signal the process ends by then, whatever hangs: nothing here needs an orderly end.
+EXIT_SECONDS_MAX = 9.0
 
 
 @dataclass
 class StopFlag:
-    """Set by SIGTERM and SIGINT."""
+    """Set by SIGTERM and SIGINT; `waker` is woken."""
 
+    waker: Waker = field(default_factory=Waker)
     is_set: bool = False
+
+    def listen(self) -> None:
+        """Take the signals from now on. Main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep in another thread; the process ends around it when it is told to stop."""
+        threading.Event().wait(seconds)
+
+    def _set(self, *_: int | FrameType | None) -> None:
+        if not self.is_set:
+            self.is_set = True
+            threading.Thread(target=_exit_late, name="fleetclient-exit", daemon=True).start()
+        self.waker.wake()
 
 
 def run(config: Config) -> int:
     """Run a car until SIGTERM or SIGINT (exit status 0) or until it is revoked (3); pairs it first if need be."""
+    stop = StopFlag()
+    stop.listen()
     state = StateFolder(config.state_dir)
     state.lock()
     log = Log(level=config.log_level, car=config.name)
@@ -73,16 +67,13 @@ def run(config: Config) -> int:
     if identity.is_revoked:
         log.error("stopped_for_good", error="this car was removed from the fleet")
         return EXIT_REVOKED
+    usage = UsageMeter(state.usage)
     network = Network(origin=config.server, identity=identity)
-    if identity.vehicle_id is None:
-        pair(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
-    # Only now: while it waits for the owner there is nothing to put away, and a signal may simply end it.
-    waker, stop = Waker(), StopFlag()
-    _stop_on_signals(stop, waker)
-    agent = build_agent(config, network=network, waker=waker, log=log)
-    log.info("started", vehicle=identity.vehicle_id)
+    if identity.vehicle_id is None and not _pair(network, identity, config, stop):
+        return EXIT_OK
+    rig = build_rig(config, network=network, usage=usage, vehicle_id=identity.vehicle_id, wake=stop.waker.wake, log=log)
     try:
-        _loop(agent, state, waker, stop)
+        _work(rig, state, stop, log)
     except Revoked as error:
         identity.remember_revoked()
         log.warning("stopped_for_good", error=str(error))
@@ -91,83 +82,54 @@ def run(config: Config) -> int:
     return EXIT_OK
 
 
-def build_agent(config: Config, *, network: Network, waker: Waker, log: Log) -> Agent:
-    """Return an agent on the state folder of the configuration, with what an earlier one left there."""
-    state = StateFolder(config.state_dir)
-    now = boot_seconds()
-    journal = Journal(state.journal, boot_id=boot_id())
-    spool = Spool(state.folder)
-    spool.sweep({unit.token for unit in journal.list_units()})
-    cache = ModelCache(state.cache, bytes_max=config.cache.models_bytes_max)
-    if not journal.list_units(UnitState.HELD):
-        cache.sweep()
-    vehicle = config.vehicle
-    parts = Parts(
-        config=config,
-        network=network,
-        journal=journal,
-        spool=spool,
-        cache=cache,
-        workshop=Workshop(
-            folder=state.folder,
-            cache=cache,
-            spool=spool,
-            simulation=config.simulation,
-            idle_seconds=config.limits.runner_idle_seconds,
-            log=log,
-        ),
-        source=SimulatedVehicle(
-            began_at=now,
-            away=vehicle.away,
-            away_file=Path(vehicle.away_file) if vehicle.away_file else None,
-            away_reason=vehicle.away_reason,
-            start_delay_seconds=vehicle.start_delay_seconds,
-        ),
-        background=ThreadedBackground(waker.wake),
-        info=describe_agent(),
-        log=log,
-    )
-    return Agent(parts, now=now)
+def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) -> bool:
+    """Pair on another thread, so that a signal ends it at once; return False when told to stop."""
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            pair(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=stop.sleep)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread; raised again in the main one
+            failures.append(error)
+        stop.waker.wake()
+
+    thread = threading.Thread(target=work, name="fleetclient-pairing", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set:
+        stop.waker.wait(1.0)
+    if failures:
+        raise failures[0]
+    return not stop.is_set
 
 
-def describe(agent: Agent) -> dict[str, Any]:
-    """Return what `status` shows of a running agent."""
-    parts = agent.parts
-    counts = {state.value: len(parts.journal.list_units(state)) for state in UnitState}
-    given = parts.workshop.given_tokens
-    running = parts.journal.get(given[0]) if given else None
-    return {
-        "at": wall_seconds(),
-        "car": parts.config.name,
-        "eligible": agent.state.eligible,
-        "reasons": list(agent.state.reasons),
-        "online": not agent.is_offline,
-        "units": counts,
-        "completed": agent.completed_count,
-        "rows_done": parts.workshop.rows_done if running else None,
-        "rows": running.lease.rows if running else None,
-    }
+def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log) -> None:
+    desk = Desk(state, look=lambda: describe(rig), wake=stop.waker.wake)
+    server = ControlServer(state.folder, control=rig.control, status=desk.fresh)
+    log.info("started", vehicle=rig.vehicle_id)
+    rig.start()
+    server.start()
+    try:
+        _loop(rig, desk, stop)
+    finally:
+        server.stop()
+        rig.stop()
+    desk.close(describe(rig, is_stopped=True))
+    rig.close()
 
 
-def _loop(agent: Agent, state: StateFolder, waker: Waker, stop: StopFlag) -> None:
-    status_due_at = 0.0
+def _loop(rig: Rig, desk: Desk, stop: StopFlag) -> None:
+    agent = rig.agent
     while not stop.is_set:
         now = boot_seconds()
-        seconds = agent.step(now)
-        if now >= status_due_at:
-            state.write_status(describe(agent))
-            status_due_at = now + STATUS_SECONDS
+        seconds = min(agent.step(now), desk.publish(now))
         runner = agent.parts.workshop.runner
-        waker.wait(seconds, *([runner.fileno()] if runner else []))
+        stop.waker.wait(seconds, *([runner.fileno()] if runner else []))
     agent.shut_down(boot_seconds())
-    state.write_status(describe(agent) | {"stopped": True})
-    agent.parts.journal.close()
 
 
-def _stop_on_signals(stop: StopFlag, waker: Waker) -> None:
-    def handle(*_: int | FrameType | None) -> None:
-        stop.is_set = True
-        waker.wake()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+def _exit_late(wait: Callable[[float], object] = threading.Event().wait) -> None:
+    """End the process when its orderly end takes too long: what is not on disk by then is done again."""
+    wait(EXIT_SECONDS_MAX)
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(EXIT_OK)

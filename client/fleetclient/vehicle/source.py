@@ -30,12 +30,14 @@ class VehicleState:
     """What the agent's loop needs to know at one moment.
 
     `reasons` are the wire's reason codes and are empty exactly when the car is eligible. `absent_seconds` is how long
-    the car is expected to stay ineligible, None when nobody knows.
+    the car is expected to stay ineligible, None when nobody knows. `is_finishing`: eligible for what is held, and no
+    more of it is wanted.
     """
 
     eligible: bool
     reasons: tuple[str, ...] = ()
     absent_seconds: float | None = None
+    is_finishing: bool = False
 
 
 class VehicleSource(Protocol):
