@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fleetclient.config.errors import ConfigInvalid
-from fleetclient.config.loading import Loaded, Request, load, load_config, parse_config, reload
+from fleetclient.config.loading import Loaded, load, load_config, parse_config, reload
 from fleetclient.config.model import Config
+from fleetclient.config.request import Request
 from fleetclient.config.sections import (
     CacheConfig,
     EnergyConfig,

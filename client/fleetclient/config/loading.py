@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,14 @@ from fleetclient.config.layers import (
     read_file,
 )
 from fleetclient.config.model import Config
-from fleetclient.config.paths import SYSTEM_CONFIG, find_places, user_config
+from fleetclient.config.paths import find_places, user_config
+from fleetclient.config.request import Request
 from fleetclient.config.schema import RULES, list_defaults, list_keys, list_sections
 from fleetclient.errors import ClientError
 from fleetclient.rules.rules import read_rules
 from fleetclient.trust.options import check_trust
 
 DEFAULT = "default"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Where to look: what the command line said. The environment and the working folder are those of the process."""
-
-    file: Path | None = None
-    assignments: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    system_file: Path = SYSTEM_CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +53,17 @@ def load(request: Request, *, needs_server: bool = True) -> Loaded:
     ]
     is_system = request.file is None and request.system_file in files
     settings = _merge(layers, request.environment, is_system=is_system)
-    config = _build(settings, folder=files[0].parent.resolve() if files else here)
+    config = _build(settings, folder=files[0].parent.resolve() if files else here, request=request)
     if needs_server and not config.server:
         raise ConfigInvalid(f'server is missing: write server = "https://…" into {_where_to_write(request, files)}')
     return Loaded(config=config, settings=settings, files=tuple(files), request=request)
 
 
-def reload(loaded: Loaded) -> Loaded:
-    """Return the configuration read anew from the same places, for SIGHUP; raises ConfigInvalid and changes nothing."""
-    return load(loaded.request, needs_server=bool(loaded.config.server))
+def reload(config: Config) -> Config:
+    """Return a configuration read anew from where it came from, for SIGHUP; raises ConfigInvalid."""
+    if config.request is None:
+        raise ConfigInvalid("this configuration came from no file, so it cannot be read anew")
+    return load(config.request, needs_server=bool(config.server)).config
 
 
 def load_config(path: Path) -> Config:
@@ -116,8 +108,8 @@ def _defaults(chosen: Layer, environment: Mapping[str, str], *, is_system: bool)
     return {key: Setting(value=value, origin=DEFAULT) for key, value in values.items()}
 
 
-def _build(settings: Mapping[str, Setting], *, folder: Path) -> Config:
-    values: dict[str, Any] = {"folder": folder, "is_simulation": _is_simulation(settings)}
+def _build(settings: Mapping[str, Setting], *, folder: Path, request: Request | None = None) -> Config:
+    values: dict[str, Any] = {"folder": folder, "is_simulation": _is_simulation(settings), "request": request}
     values |= {key: setting.value for key, setting in settings.items() if "." not in key}
     values |= {name: _build_section(name, kind, settings) for name, kind in list_sections().items() if "." not in name}
     with _naming(RULES, settings):

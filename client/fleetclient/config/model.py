@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fleetclient.config.errors import ConfigInvalid
+from fleetclient.config.request import Request
 from fleetclient.config.sections import (
     CacheConfig,
     EnergyConfig,
@@ -35,7 +36,8 @@ class Config:
     `log_format`: json or text. `log_file`: a file instead of standard error, moved to `<file>.1` at
     `log_file_bytes_max` bytes. `on_stop`: hand_back, or keep to leave the work for the next start.
 
-    Not keys of the file: `folder` is where its relative paths begin, `is_simulation` says that it has the section.
+    Not keys of the file: `folder` is where its relative paths begin, `is_simulation` says that it has the section,
+    `request` is how to read it anew.
     """
 
     server: str
@@ -59,6 +61,7 @@ class Config:
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
     folder: Path = Path()
     is_simulation: bool = False
+    request: Request | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; a server may be missing, since not every command needs one."""

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from fleetclient.config.model import Config
 from fleetclient.rules.rules import Rules, dump_rules
 
-NOT_KEYS = ("folder", "is_simulation")
+NOT_KEYS = ("folder", "is_simulation", "request")
 RULES = "rules"
 
 

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -54,8 +54,8 @@ class StatusPage:
         currency: str = "",
     ) -> None:
         self._wanted_port = port
-        self._make_context = lambda bound: PageContext(
-            status=status, control=control, zone=zone, has_metrics=has_metrics, currency=currency, port=bound
+        self._unbound = PageContext(
+            status=status, control=control, zone=zone, has_metrics=has_metrics, currency=currency
         )
         self._log = log
         self._listener: socket.socket | None = None
@@ -73,7 +73,7 @@ class StatusPage:
             self._log.warning("status_page_off", port=self._wanted_port, error=error.strerror or str(error))
             return False
         self._listener, self.port = listener, listener.getsockname()[1]
-        context = self._make_context(self.port)
+        context = replace(self._unbound, port=self.port)
         threading.Thread(target=self._serve, args=(listener, context), name="fleetclient-page", daemon=True).start()
         return True
 
