@@ -25,6 +25,7 @@ RESTARTING = "report(); os._exit(75)"
 _MAIN = """
 import os, pathlib, signal, sys, threading
 from fleetclient import __version__
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 state = pathlib.Path(os.environ["TEST_STATE"])
 with (state / "started").open("a") as file:
     file.write(__version__ + " " + " ".join(sys.argv[1:]) + "\\n")
@@ -35,7 +36,6 @@ def report():
     temporary.replace(state / "client" / "healthy")
 def wait_for_end():
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while not ended.wait(0.05):
         pass
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,12 +112,16 @@ def test_a_crash_after_it_was_healthy_is_no_reason_to_take_it_back(state: Path) 
     assert (read_state(state)["current"], read_state(state)["bad"]) == ("0.2.0", {})
 
 
+def has_started_more(state: Path, than: int) -> bool:
+    return len(started(state)) > than
+
+
 def test_stopping_a_version_on_trial_is_not_counted_against_it(state: Path) -> None:
     install(state, "0.2.0", SILENT)
     for _ in range(4):
         already = len(started(state))
         process = start_launcher(state)
-        wait_until(lambda seen=already: len(started(state)) > seen)
+        wait_until(partial(has_started_more, state, already))
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     assert (read_state(state)["current"], read_state(state)["is_on_trial"]) == ("0.2.0", True)
