@@ -53,12 +53,13 @@ class Car:
         """Turn the computer on to be paired: it will show a code, wait for the approval, and end."""
         self._spawn("pair")
 
-    def read_code(self) -> str:
-        """Return the code that the car shows. Raises CarError when it shows none in time."""
-        codes: list[str] = []
+    def read_code(self) -> tuple[str, int]:
+        """Return the code and the number that the car shows. Raises CarError when it shows none in time."""
+        codes: list[tuple[str, int]] = []
 
         def is_shown() -> bool:
-            codes.extend(event["user_code"] for event in self._events() if event.get("event") == "pairing")
+            shown = (event for event in self._events() if event.get("event") == "pairing")
+            codes.extend((event["user_code"], event["match_number"]) for event in shown)
             return bool(codes) or not self.is_running
 
         wait_until(is_shown, seconds=CODE_SECONDS)

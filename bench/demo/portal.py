@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import requests
 
 TIMEOUT_SECONDS: Final = 30.0
-APPROVE: Final = ("decision", "approve")
+NUMBER: Final = "number"
 
 
 class PortalError(RuntimeError):
@@ -42,13 +42,14 @@ class OwnerBrowser:
         if "password" in _field_names(answer.text):
             raise PortalError(f"{username} could not sign in at {page.url}.")
 
-    def approve(self, user_code: str) -> None:
-        """Open the page that the car's code leads to, and say yes. Raises PortalError when that fails."""
+    def approve(self, user_code: str, match_number: int) -> None:
+        """Open the page that the car's code leads to, and pick the car's number. Raises PortalError when that fails."""
         page = self._get(f"/pair?code={user_code}")
-        form = next((form for form in read_forms(page.text) if APPROVE in form.buttons), None)
+        picked = (NUMBER, str(match_number))
+        form = next((form for form in read_forms(page.text) if picked in form.buttons), None)
         if form is None:
-            raise PortalError(f"The portal does not know the code {user_code}.")
-        answer = self._submit(page.url, form, dict([APPROVE]))
+            raise PortalError(f"The portal does not know the code {user_code} with the number {match_number}.")
+        answer = self._submit(page.url, form, dict([picked]))
         if answer.url == page.url:
             raise PortalError(f"The portal did not take the approval of {user_code}.")
 

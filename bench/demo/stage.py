@@ -64,9 +64,9 @@ def pair_cars(options: Options, stack: ExitStack, *, origin: str, say: Callable[
         cars[-1].ask_for_pairing()
     browsers = {owner: _signed_in(owner, origin) for owner in OWNERS}
     for car in cars:
-        code = car.read_code()
-        browsers[car.plan.owner].approve(code)
-        say(f"{car.plan.owner} approves the {car.plan.name}, which shows {code}")
+        code, number = car.read_code()
+        browsers[car.plan.owner].approve(code, number)
+        say(f"{car.plan.owner} approves the {car.plan.name}, which shows {code} and the number {number}")
     for car in cars:
         car.wait_paired()
     return cars

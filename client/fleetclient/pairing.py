@@ -1,4 +1,8 @@
-"""Pairing (RFC 8628): show a short code, wait until the owner has approved it in the portal, store what comes back."""
+"""Pairing (RFC 8628): show a short code, wait until the owner has approved it in the portal, store what comes back.
+
+Beside the code the car shows a number, which the owner has to pick in the portal among three: whoever is lured into
+approving a stranger's code does not see the right one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from fleetclient.network import AGENT_NAME, Network, ServerRefused, Unreachable
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 SLOW_DOWN_SECONDS = 5.0
 UNREACHABLE_CAP_SECONDS = 30.0
+SHOWN_CHARS_MAX = 300
 
 
 class PairingRefused(ClientError):
@@ -37,10 +42,32 @@ def pair(*, network: Network, identity: Identity, name: str, out: TextIO, sleep:
 
 
 def _show(codes: dict[str, object], out: TextIO) -> None:
-    # The device code is a secret between this car and the server; only the user code is shown.
-    shown = ("user_code", "verification_uri", "verification_uri_complete", "expires_in")
+    # The device code is a secret between this car and the server; only the user code and the number are shown.
+    shown = ("user_code", "match_number", "verification_uri", "verification_uri_complete", "expires_in")
     _say(out, {"event": "pairing", **{key: codes.get(key) for key in shown}})
-    print(f"To pair this car, open {codes['verification_uri']} and enter {codes['user_code']}", file=out, flush=True)
+    lines = [f"To pair this car, open {_plain(codes.get('verification_uri'))} and enter {_plain(codes['user_code'])}"]
+    address = _plain(codes.get("verification_uri_complete"))
+    if out.isatty() and address:
+        lines += ["or point a phone's camera here:", draw_qr(address)]
+    if codes.get("match_number") is not None:
+        lines.append(f"When asked for the number on the car's screen, pick {_plain(codes['match_number'])}")
+    print("\n".join(lines), file=out, flush=True)
+
+
+def draw_qr(text: str) -> str:
+    """Return a QR code for a terminal, two rows of modules to a line of text."""
+    import io
+
+    import segno  # small, and of use for this moment only
+
+    drawn = io.StringIO()
+    segno.make(text, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
+    return drawn.getvalue().rstrip("\n")
+
+
+def _plain(value: object) -> str:
+    """Return a server's text without what could steer a terminal, and not endlessly long."""
+    return "".join(each for each in str(value or "") if each.isprintable())[:SHOWN_CHARS_MAX]
 
 
 def _say(out: TextIO, line: dict[str, object]) -> None:

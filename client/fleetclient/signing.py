@@ -75,6 +75,12 @@ def answer_base(*, status: int, digest: str, request_signature: str, params: str
     ).encode("ascii")
 
 
+def rotation_proof(new_key: Ed25519PrivateKey, *, vehicle_id: str, old_key: bytes) -> bytes:
+    """Return the new key's signature that proves to the server who holds it: for this car and this step only."""
+    new_public = new_key.public_key().public_bytes_raw().hex()
+    return new_key.sign(f"fleetcompute-key-rotation-1\n{vehicle_id}\n{old_key.hex()}\n{new_public}".encode("ascii"))
+
+
 class RequestSigner:
     """Signs requests of one key to one authority (the lower-case `Host` header)."""
 

@@ -140,6 +140,13 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "access_denied": Problem(400, "The owner refused", "The owner did not approve this car."),
     "expired_token": Problem(400, "The code has expired", "Start the pairing again."),
     "pairing_unknown": Problem(404, "There is no such pairing", "Check the code on the car's screen."),
+    "match_number_wrong": Problem(
+        400, "That is not the number on the screen", "The car was refused; let it show a new code."
+    ),
+    "rotation_proof_invalid": Problem(
+        422, "The new key proves nothing", "It must sign for this vehicle and the key that it replaces."
+    ),
+    "vehicle_rules_invalid": Problem(422, "These are no rules", "`detail` names what is wrong."),
     "key_already_paired": Problem(409, "The key is paired already", "This key belongs to a vehicle already."),
 }
 

@@ -12,12 +12,23 @@ from workunits.models import DevicePairing, Vehicle, VehiclePresence
 class VehicleAdmin(ReadOnlyAdmin):
     """Paired cars."""
 
-    list_display = ("name", "public_id", "owner", "status", "paired_at", "revoked_at")
+    list_display = ("name", "public_id", "owner", "status", "paired_at", "clone_suspected_at", "revoked_at")
     list_filter = ("status",)
     search_fields = ("=public_id", "name", "=owner__public_id")
     ordering = ("-id",)
     list_select_related = ("owner",)
-    fields = ("public_id", "owner", "name", "key", "status", "paired_at", "revoked_at")
+    fields = (
+        "public_id",
+        "owner",
+        "name",
+        "key",
+        "status",
+        "paired_at",
+        "rotated_at",
+        "clone_suspected_at",
+        "revoked_at",
+        "rules",
+    )
     readonly_fields = ("key",)
     key = hexadecimal("public_key", "Ed25519 public key")
 

@@ -1,4 +1,4 @@
-"""An owner's page: cars, credits, and removing a car."""
+"""An owner's page: cars, credits, removing a car, and saying that a car's key is used by one computer only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from fleetcompute.portal.session import user_id_of
 from workunits.models import Vehicle
 from workunits.pipeline import enrol
+from workunits.pipeline.identity import clear_suspicion
 from workunits.selectors import fleet
 
 
@@ -38,4 +39,17 @@ def remove_car(request: HttpRequest, public_id: str) -> HttpResponse:
         return render(request, "remove_car.html", {"car": car})
     enrol.revoke_vehicle(vehicle_id=car.pk, owner_id=owner.pk, now=timezone.now())
     messages.success(request, _("%(car)s was removed.") % {"car": car.name})
+    return redirect("home")
+
+
+@login_required
+@require_POST
+def clear_clone(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Give a car work again after its owner says that only one computer uses its key."""
+    owner = fleet.find_owner(user_id_of(request))
+    car = fleet.list_vehicles(owner.pk).filter(public_id=public_id).first() if owner else None
+    if owner is None or car is None:
+        raise Http404
+    if clear_suspicion(vehicle_id=car.pk, owner_id=owner.pk):
+        messages.success(request, _("%(car)s gets work again.") % {"car": car.name})
     return redirect("home")

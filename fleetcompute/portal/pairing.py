@@ -1,4 +1,7 @@
-"""Approving a car: the owner types the code that the car shows, sees the car's name, and says yes or no.
+"""Approving a car: the owner types the code that the car shows, sees the car's name, and picks the car's number or no.
+
+Number matching: the page shows three numbers, the car's screen one of them. A wrong pick refuses the car, and counts
+like a wrong code. There is no other way to approve.
 
 The code may come in the address (the car's QR code), but nothing is approved without the owner's own click: links that
 approve are how device codes are stolen.
@@ -25,6 +28,7 @@ from workunits.selectors import fleet
 
 WRONG_CODES_MAX: Final = 5
 WRONG_CODES_SECONDS: Final = 600
+NUMBER_DIGITS: Final = 2
 
 
 @login_required
@@ -43,16 +47,19 @@ def pair(request: HttpRequest) -> HttpResponse:
     try:
         return _answer(request, owner, code)
     except FleetError as error:
-        if isinstance(error, enrol.PairingUnknown):
+        if isinstance(error, enrol.PairingUnknown | enrol.MatchNumberWrong):
             _note_wrong_code(owner)
-        return render(request, "pair.html", {"code": code, "error": error.detail}, status=400)
+        shown = "" if isinstance(error, enrol.MatchNumberWrong) else code
+        return render(request, "pair.html", {"code": shown, "error": error.detail}, status=400)
 
 
 def _answer(request: HttpRequest, owner: Owner, code: str) -> HttpResponse:
     now = timezone.now()
     decision = request.POST.get("decision", "") if request.method == "POST" else ""
-    if decision == "approve":
-        car = enrol.approve_pairing(user_code=code, owner_id=owner.pk, now=now)
+    number = request.POST.get("number", "") if request.method == "POST" else ""
+    if number:
+        picked = int(number) if number.isdecimal() and len(number) == NUMBER_DIGITS else 0
+        car = enrol.approve_pairing(user_code=code, match_number=picked, owner_id=owner.pk, now=now)
         messages.success(request, _("%(car)s is yours now. It will start when its rules allow.") % {"car": car.name})
         return redirect("home")
     if decision == "deny":

@@ -14,6 +14,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("pair", pairing.pair, name="pair"),
     path("cars/<public_id:public_id>/remove", owners.remove_car, name="remove_car"),
+    path("cars/<public_id:public_id>/one-computer", owners.clear_clone, name="clear_clone"),
     path("batches", researchers.batches, name="batches"),
     path("batches/<public_id:public_id>", researchers.batch, name="batch"),
 ]

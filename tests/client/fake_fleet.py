@@ -71,6 +71,8 @@ class FakeFleet:
         self.pairing_answers: list[str] = []
         self.sign_answers_with: Ed25519PrivateKey | None = None
         self.answer_tamper = b""
+        self.answer_changes: dict[str, Any] = {}
+        self.rules: dict[str, Any] | None = None
         self.refuse_next: list[tuple[str, Refused]] = []
         self.corrupt_next_downloads = 0
         self.cut_downloads_at: list[int] = []
@@ -252,7 +254,7 @@ class FakeFleet:
             self.drop_answers = 1
         outcomes = [self._commit(item, attachments) for item in document["commitments"]]
         outcomes += [self._take_back(item) for item in document["returned"]]
-        answer = json.dumps(self._answer(document, outcomes)).encode()
+        answer = json.dumps(self._answer(document, outcomes) | {"vehicle": vehicle_id} | self.answer_changes).encode()
         return b"FLT1" + struct.pack(">I", len(answer)) + answer
 
     def _commit(self, item: dict[str, Any], attachments: bytes) -> dict[str, str]:
@@ -297,7 +299,8 @@ class FakeFleet:
         cancelled, self.cancel_tokens = self.cancel_tokens, []
         return {
             "protocol": 1,
-            "server_time": "2026-11-24T04:00:00Z",
+            "server_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + self.clock_offset_seconds)),
+            "rules": self.rules,
             "next_sync_seconds": self.next_sync_seconds,
             "outcomes": outcomes,
             "cancelled": cancelled,

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 FOLDER = Path(__file__).parent / "wire"
 CAR_SEED = bytes(range(1, 33))
 DIRECTOR_SEED = bytes(range(33, 65))
+NEXT_CAR_SEED = bytes(range(65, 97))
 AUTHORITY = "fleet.example:8443"
 VEHICLE_ID = "veh_4Xq7Lw2mZr9TfKpB"
 CREATED = 1_795_492_800
@@ -37,6 +38,7 @@ def make_files() -> Files:
     files: Files = {}
     car, director = (Ed25519PrivateKey.from_private_bytes(seed) for seed in (CAR_SEED, DIRECTOR_SEED))
     car_public, director_public = (key.public_key().public_bytes_raw() for key in (car, director))
+    next_car_public = Ed25519PrivateKey.from_private_bytes(NEXT_CAR_SEED).public_key().public_bytes_raw()
     key_id = "key_" + hashlib.sha256(car_public).hexdigest()[:32]
     files["keys.json"] = pretty(
         {
@@ -46,11 +48,15 @@ def make_files() -> Files:
             "vehicle_id": VEHICLE_ID,
             "director_seed": DIRECTOR_SEED.hex(),
             "director_public_key": director_public.hex(),
+            "next_car_seed": NEXT_CAR_SEED.hex(),
+            "next_car_public_key": next_car_public.hex(),
         }
     )
     add_pairing(files, car, director, key_id)
     add_sync(files, car, director)
     add_transfers(files, car)
+    add_rotation(files, car, director)
+    add_account(files, car, director)
     add_refusals(files)
     return files
 
@@ -68,6 +74,7 @@ def add_pairing(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKe
         {
             "device_code": device_code,
             "user_code": "BCDF-GHJK",
+            "match_number": 42,
             "verification_uri": f"https://{AUTHORITY}/pair",
             "verification_uri_complete": f"https://{AUTHORITY}/pair?code=BCDF-GHJK",
             "expires_in": 600,
@@ -101,7 +108,18 @@ def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) 
     files["output_digest.json"] = pretty({"salt": salt, "output_file": "output.safetensors", "digest": digest})
     files["input.safetensors"] = safetensors({"input_ids": ("I64", [2, 4], struct.pack("<8q", *range(8)))})
 
+    # What the first version of the client sends: a server takes it for ever.
+    first = sync_request(digest, output)
+    files["sync_request_first.json"] = pretty(first)
+    files["sync_request_first.frame"] = frame(first, output)
+    files["sync_request_first.signed.json"] = pretty(
+        sign_request(
+            car, "POST", "/api/vehicle/v1/sync", "sync_request_first.frame", files, counter=1042, key_id=VEHICLE_ID
+        )
+    )
     request = sync_request(digest, output)
+    request["agent"] |= {"instance": "1a" * 16, "boot": "2b" * 16, "walls": ["network_namespace", "seccomp", "rlimits"]}
+    request["state"]["clock_skew_seconds"] = -2.5
     files["sync_request.json"] = pretty(request)
     files["sync_request.frame"] = frame(request, output)
     answer = sync_answer(files["input.safetensors"])
@@ -151,6 +169,7 @@ def sync_request(digest: str, output: bytes) -> dict[str, Any]:
 def sync_answer(input_document: bytes) -> dict[str, Any]:
     return {
         "protocol": 1,
+        "vehicle": VEHICLE_ID,
         "server_time": "2026-11-24T04:00:01Z",
         "next_sync_seconds": 1.0,
         "outcomes": [
@@ -189,6 +208,7 @@ def sync_answer(input_document: bytes) -> dict[str, Any]:
             }
         ],
         "messages": [{"level": "info", "code": "welcome", "text": "Xe đã sẵn sàng."}],
+        "rules": {"soc_floor_pct": 50},
     }
 
 
@@ -201,6 +221,43 @@ def add_transfers(files: Files, car: Ed25519PrivateKey) -> None:
     ):
         signed = sign_request(car, method, path, body, files, counter=counter, key_id=VEHICLE_ID)
         files[f"{name}.signed.json"] = pretty(signed)
+
+
+def add_rotation(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) -> None:
+    following = Ed25519PrivateKey.from_private_bytes(NEXT_CAR_SEED)
+    old, new = (key.public_key().public_bytes_raw().hex() for key in (car, following))
+    proof = following.sign(f"fleetcompute-key-rotation-1\n{VEHICLE_ID}\n{old}\n{new}".encode())
+    files["pair_rotate_request.json"] = compact({"public_key": new, "proof": proof.hex()})
+    files["pair_rotate_answer.json"] = compact({"vehicle_id": VEHICLE_ID, "public_key": new})
+    request = sign_request(
+        car, "POST", "/api/vehicle/v1/pair/rotate", "pair_rotate_request.json", files, counter=1046, key_id=VEHICLE_ID
+    )
+    files["pair_rotate_request.signed.json"] = pretty(request)
+    files["pair_rotate_answer.signed.json"] = pretty(sign_answer(director, "pair_rotate_answer.json", files, request))
+
+
+def add_account(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) -> None:
+    files["account_answer.json"] = compact(
+        {
+            "vehicle": VEHICLE_ID,
+            "since": 1795449600,
+            "gross_today_microcredits": 1250000,
+            "currency": "EUR",
+            "microcredits_per_currency_unit": 1000000,
+        }
+    )
+    request = sign_request(
+        car,
+        "GET",
+        "/api/vehicle/v1/account",
+        None,
+        files,
+        counter=1047,
+        key_id=VEHICLE_ID,
+        query="since=1795449600",
+    )
+    files["account_request.signed.json"] = pretty(request)
+    files["account_answer.signed.json"] = pretty(sign_answer(director, "account_answer.json", files, request))
 
 
 def add_refusals(files: Files) -> None:
@@ -229,7 +286,15 @@ def add_refusals(files: Files) -> None:
 
 
 def sign_request(
-    car: Ed25519PrivateKey, method: str, path: str, body_file: str | None, files: Files, *, counter: int, key_id: str
+    car: Ed25519PrivateKey,
+    method: str,
+    path: str,
+    body_file: str | None,
+    files: Files,
+    *,
+    counter: int,
+    key_id: str,
+    query: str = "",
 ) -> dict[str, Any]:
     digest = content_digest(files[body_file] if body_file else b"")
     params = (
@@ -241,7 +306,7 @@ def sign_request(
             f'"@method": {method}',
             f'"@authority": {AUTHORITY}',
             f'"@path": {path}',
-            '"@query": ?',
+            f'"@query": ?{query}',
             f'"content-digest": {digest}',
             f'"@signature-params": {params}',
         )
@@ -250,7 +315,7 @@ def sign_request(
         "method": method,
         "authority": AUTHORITY,
         "path": path,
-        "query": "",
+        "query": query,
         "body_file": body_file,
         "created": CREATED,
         "counter": counter,

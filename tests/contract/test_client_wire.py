@@ -20,17 +20,21 @@ from fleetclient.signing import (
     pairing_key_id,
     request_base,
     request_params,
+    rotation_proof,
 )
 from tests.contract.make_wire import FOLDER, make_files
 
 SIGNED_REQUESTS = (
     "pair_token_request",
     "sync_request",
+    "sync_request_first",
+    "pair_rotate_request",
+    "account_request",
     "blob_get_request",
     "output_head_request",
     "output_patch_request",
 )
-SIGNED_ANSWERS = ("pair_token_answer", "sync_answer")
+SIGNED_ANSWERS = ("pair_token_answer", "sync_answer", "pair_rotate_answer", "account_answer")
 
 
 def read(name: str) -> Any:
@@ -83,7 +87,12 @@ def test_requests_have_the_golden_base_and_headers(name: str) -> None:
         authority=signed["authority"].upper(),
     )
     made = signer.sign(
-        signed["method"], signed["path"], body_of(signed), created=signed["created"], counter=signed["counter"]
+        signed["method"],
+        signed["path"],
+        body_of(signed),
+        created=signed["created"],
+        counter=signed["counter"],
+        query=signed["query"],
     )
     assert made.headers == signed["headers"]
     assert f"sig1=:{made.signature}:" == signed["headers"]["Signature"]
@@ -143,15 +152,22 @@ def test_an_answer_signed_by_another_key_is_refused() -> None:
         verify(forged)
 
 
-def test_the_client_frames_a_sync_byte_for_byte() -> None:
-    document = read("sync_request.json")
-    output = (FOLDER / "output.safetensors").read_bytes()
-    request = wire.SyncRequest(
-        agent=wire.AgentInfo(version="0.1.0", runtime="onnxruntime/1.32.0", comparison_class="cpu-fp32-ort1.32-avx2"),
+def request_of(document: dict[str, Any], output: bytes) -> wire.SyncRequest:
+    agent, state = document["agent"], document["state"]
+    return wire.SyncRequest(
+        agent=wire.AgentInfo(
+            version=agent["version"],
+            runtime=agent["runtime"],
+            comparison_class=agent["class"],
+            instance=agent.get("instance", ""),
+            boot=agent.get("boot", ""),
+            walls=tuple(agent["walls"]) if "walls" in agent else None,
+        ),
         eligible=True,
         reasons=(),
-        capacity=wire.Capacity(replicas=3, memory_bytes=2147483648, opset_max=23),
-        models=("ab" * 32,),
+        clock_skew_seconds=state.get("clock_skew_seconds"),
+        capacity=wire.Capacity(**document["capacity"]),
+        models=tuple(document["models"]),
         held=tuple(document["held"]),
         commitments=tuple(
             wire.Commitment(
@@ -165,17 +181,58 @@ def test_the_client_frames_a_sync_byte_for_byte() -> None:
         ),
         returned=tuple(wire.HandBack(**item) for item in document["returned"]),
     )
-    frame = wire.encode_sync_request(request)
-    assert frame == (FOLDER / "sync_request.frame").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["sync_request", "sync_request_first"])
+def test_the_client_frames_a_sync_byte_for_byte(name: str) -> None:
+    document = read(f"{name}.json")
+    output = (FOLDER / "output.safetensors").read_bytes()
+    frame = wire.encode_sync_request(request_of(document, output))
+    assert frame == (FOLDER / f"{name}.frame").read_bytes()
     decoded, attachments = wire.decode_frame(frame)
     assert decoded == document
     assert bytes(attachments) == output
+
+
+def test_the_client_reads_what_it_has_earned() -> None:
+    account = wire.decode_account((FOLDER / "account_answer.json").read_bytes())
+    assert (account.vehicle, account.since, account.gross_microcredits) == (KEYS["vehicle_id"], 1795449600, 1250000)
+    assert (account.currency, account.gross) == ("EUR", 1.25)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vehicle": None},
+        {"since": -1},
+        {"gross_today_microcredits": "1"},
+        {"gross_today_microcredits": 1.5},
+        {"currency": 1},
+        {"microcredits_per_currency_unit": 0},
+    ],
+)
+def test_an_account_with_a_wrong_member_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(wire.MalformedMessage, match=next(iter(change))):
+        wire.decode_account(json.dumps(read("account_answer.json") | change).encode())
+
+
+def test_the_client_proves_its_new_key_as_the_golden_car_does() -> None:
+    golden = read("pair_rotate_request.json")
+    proof = rotation_proof(
+        Ed25519PrivateKey.from_private_bytes(bytes.fromhex(KEYS["next_car_seed"])),
+        vehicle_id=KEYS["vehicle_id"],
+        old_key=bytes.fromhex(KEYS["car_public_key"]),
+    )
+    assert (golden["public_key"], golden["proof"]) == (KEYS["next_car_public_key"], proof.hex())
 
 
 def test_the_client_reads_every_member_of_an_answer() -> None:
     document = read("sync_answer.json")
     answer = wire.decode_sync_answer((FOLDER / "sync_answer.frame").read_bytes())
     assert answer.next_sync_seconds == 1.0
+    assert answer.vehicle == document["vehicle"]
+    assert answer.rules == {"soc_floor_pct": 50}
+    assert answer.server_time == 1_795_492_801.0
     assert [(each.token, each.code) for each in answer.outcomes] == [
         (each["token"], each["code"]) for each in document["outcomes"]
     ]
@@ -237,6 +294,9 @@ DELETE = object()
     ("path", "value"),
     [
         (("protocol",), 2),
+        (("vehicle",), DELETE),
+        (("rules",), []),
+        (("server_time",), "yesterday"),
         (("next_sync_seconds",), -1),
         (("next_sync_seconds",), "1"),
         (("next_sync_seconds",), True),

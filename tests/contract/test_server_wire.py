@@ -10,12 +10,20 @@ import pytest
 
 from fleetcompute.api.errors import Malformed
 from fleetcompute.api.vehicle.frames import read_frame, write_frame
-from fleetcompute.api.vehicle.messages import read_sync, write_answer
+from fleetcompute.api.vehicle.messages import (
+    ERROR_REASONS,
+    RETURN_REASONS,
+    OwnerMessage,
+    read_self,
+    read_sync,
+    write_answer,
+)
 from fleetcompute.api.vehicle.signing import (
     Director,
     SignatureExpired,
     SignatureInvalid,
     content_digest,
+    is_rotation_proved,
     parse_signature,
     verify_request,
 )
@@ -24,6 +32,7 @@ from workunits.domain.outputs import OutputDigestMismatch, check_output
 from workunits.domain.tokens import ReplicaRef, salted_digest
 from workunits.domain.types import TensorSpec
 from workunits.pipeline.dispatch import Lease, SyncAnswer
+from workunits.pipeline.identity import SaidOfItself
 from workunits.store.leases import LeasedReplica
 
 
@@ -39,6 +48,9 @@ KEYS = read("keys.json")
 SIGNED_REQUESTS = [
     "pair_token_request",
     "sync_request",
+    "sync_request_first",
+    "pair_rotate_request",
+    "account_request",
     "blob_get_request",
     "output_head_request",
     "output_patch_request",
@@ -96,10 +108,26 @@ def test_a_request_ages_out_and_one_from_the_future_is_refused():
             verify(golden, at=moment)
 
 
-def test_the_golden_sync_reads_as_what_it_says():
-    golden = read("sync_request.signed.json")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "sync_request",
+            SaidOfItself(
+                instance="1a" * 16,
+                boot="2b" * 16,
+                walls=("network_namespace", "seccomp", "rlimits"),
+                clock_skew_seconds=-2.5,
+            ),
+        ),
+        ("sync_request_first", SaidOfItself()),
+    ],
+)
+def test_the_golden_syncs_of_both_versions_read_as_what_they_say(name, said):
+    golden = read(f"{name}.signed.json")
     content, attachments = read_frame(body_of(golden))
-    assert content == read("sync_request.json")
+    assert content == read(f"{name}.json")
+    assert read_self(content) == said
     request = read_sync(content, attachments, counter=1042)
     assert (request.heartbeat.counter, request.wanted, len(request.held)) == (1042, 3, 1)
     assert [item.output_bytes for item in request.commitments] == [104, 1048576]
@@ -156,12 +184,31 @@ def test_the_server_writes_the_golden_answer():
         next_sync_seconds=golden["next_sync_seconds"],
     )
     moment = datetime.strptime(golden["server_time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    written = write_answer(answer, now=moment)
-    assert written == {**golden, "messages": []}
+    messages = [OwnerMessage(**item) for item in golden["messages"]]
+    written = write_answer(answer, now=moment, vehicle=golden["vehicle"], rules=golden["rules"], messages=messages)
+    assert written == golden
     assert read_frame(write_frame(written))[0] == written
 
 
-@pytest.mark.parametrize("name", ["sync", "pair_token"])
+def test_the_server_accepts_the_golden_proof_of_a_new_key_and_no_other():
+    golden, old = read("pair_rotate_request.json"), bytes.fromhex(KEYS["car_public_key"])
+    proof, new = bytes.fromhex(golden["proof"]), bytes.fromhex(golden["public_key"])
+    told = {"vehicle_id": KEYS["vehicle_id"], "old_key": old, "new_key": new}
+    assert is_rotation_proved(proof, **told)
+    assert not is_rotation_proved(proof, **{**told, "vehicle_id": "veh_another"})
+    assert not is_rotation_proved(proof, **{**told, "old_key": bytes(32)})
+    assert not is_rotation_proved(proof, **{**told, "new_key": old})
+    assert not is_rotation_proved(proof[:-1] + b"\0", **told)
+
+
+def test_both_sides_know_the_same_reasons():
+    from fleetclient import wire
+
+    assert set(wire.RETURN_REASONS) == RETURN_REASONS
+    assert set(wire.ERROR_REASONS) == ERROR_REASONS
+
+
+@pytest.mark.parametrize("name", ["sync", "pair_token", "pair_rotate", "account"])
 def test_the_server_signs_the_golden_answer_as_the_golden_director_did(name):
     golden = read(f"{name}_answer.signed.json")
     director = Director(bytes.fromhex(KEYS["director_seed"]))

@@ -164,11 +164,16 @@ def test_catalog_rows_that_make_no_sense_are_refused():
 def test_vehicle_rows_that_make_no_sense_are_refused():
     vehicle = make_vehicle()
     refuses("vehicle_revoked_has_its_time", "UPDATE vehicle SET status = 'revoked' WHERE id = %s", vehicle.id)
+    rotation = "UPDATE vehicle SET previous_public_key = 'x' WHERE id = %s"
+    refuses("vehicle_rotation_has_its_time", rotation, vehicle.id)
+    refuses("vehicle_rules_are_an_object", "UPDATE vehicle SET rules = '[]' WHERE id = %s", vehicle.id)
     pairing = (
         "INSERT INTO device_pairing (device_code_sha256, user_code, public_key, car_name, agent, state, created_at,"
-        " expires_at, interval_seconds) VALUES (%s, 'BCDF-GHJK', '', '', '', %s, now(), now(), 5)"
+        " expires_at, interval_seconds, match_number, match_choices)"
+        " VALUES (%s, 'BCDF-GHJK', '', '', '', %s, now(), now(), 5, %s, '{10,20,30}')"
     )
     with connection.cursor() as cursor:
-        cursor.execute(pairing, [b"1", "pending"])
-    refuses("device_pairing_one_pending_per_code", pairing, b"2", "pending")
-    refuses("device_pairing_approved_has_a_vehicle", pairing, b"3", "approved")
+        cursor.execute(pairing, [b"1", "pending", 20])
+    refuses("device_pairing_one_pending_per_code", pairing, b"2", "pending", 20)
+    refuses("device_pairing_approved_has_a_vehicle", pairing, b"3", "approved", 20)
+    refuses("device_pairing_choices_hold_the_number", pairing, b"4", "denied", 40)

@@ -19,10 +19,16 @@ def started(db):
     return start_pairing(public_key=bytes(range(32)), car_name="Blue <ID.3>", agent="fleetclient/1", now=timezone.now())
 
 
-def answer(browser, code: str, decision: str):
+def answer(browser, code: str, **picked: str):
     page = browser.get("/pair", {"code": code})
-    form = {"code": code, "decision": decision, "csrfmiddlewaretoken": token_of(page)}
-    return browser.post("/pair", form)
+    return browser.post("/pair", {"code": code, "csrfmiddlewaretoken": token_of(page), **picked})
+
+
+def wrong_number(started) -> str:
+    from workunits.models import DevicePairing
+
+    choices = DevicePairing.objects.get(user_code=started.user_code).match_choices
+    return str(next(number for number in choices if number != started.match_number))
 
 
 def states() -> list[str]:
@@ -42,13 +48,15 @@ def test_the_code_shows_the_car_and_approves_nothing_yet(browser, started) -> No
     page = browser.get("/pair", {"code": typed})
     assert "Blue &lt;ID.3&gt;" in page.content.decode()
     assert started.user_code in page.content.decode()
+    assert page.content.decode().count('name="number"') == 3
+    assert f'name="number" value="{started.match_number}"' in page.content.decode()
     assert (states(), vehicles()) == (["pending"], 0)
 
 
 def test_an_owner_approves_a_car(browser, owner, started) -> None:
     from workunits.models import Vehicle
 
-    response = answer(browser, started.user_code, "approve")
+    response = answer(browser, started.user_code, number=str(started.match_number))
     assert (response.status_code, response["Location"]) == (302, "/")
     car = Vehicle.objects.get()
     assert (car.owner_id, car.name, bytes(car.public_key)) == (owner.pk, "Blue <ID.3>", bytes(range(32)))
@@ -56,12 +64,41 @@ def test_an_owner_approves_a_car(browser, owner, started) -> None:
 
 
 def test_an_owner_refuses_a_car(browser, started) -> None:
-    assert answer(browser, started.user_code, "deny").status_code == 302
+    assert answer(browser, started.user_code, decision="deny").status_code == 302
     assert (states(), vehicles()) == (["denied"], 0)
 
 
+def test_a_wrong_number_refuses_the_car_for_good(browser, started) -> None:
+    page = answer(browser, started.user_code, number=wrong_number(started))
+    assert page.status_code == 400
+    assert "not the number on the car" in page.content.decode()
+    assert (states(), vehicles()) == (["denied"], 0)
+    assert answer(browser, started.user_code, number=str(started.match_number)).status_code == 400
+    assert vehicles() == 0
+
+
+@pytest.mark.parametrize("number", ["", "1", "042", "4 2", "-4", "x" * 5000, "²²"])
+def test_what_is_no_number_approves_nothing(browser, started, number: str) -> None:
+    answer(browser, started.user_code, number=number)
+    assert vehicles() == 0
+
+
+def test_the_old_way_of_approving_without_a_number_approves_nothing(browser, started) -> None:
+    answer(browser, started.user_code, decision="approve")
+    assert (states(), vehicles()) == (["pending"], 0)
+
+
+def test_wrong_numbers_count_like_wrong_codes(browser, started) -> None:
+    from workunits.pipeline.enrol import start_pairing
+
+    for index in range(5):
+        each = start_pairing(public_key=bytes([index] * 32), car_name="x", agent="y", now=timezone.now())
+        assert answer(browser, each.user_code, number=wrong_number(each)).status_code == 400
+    assert browser.get("/pair", {"code": started.user_code}).status_code == 429
+
+
 def test_an_answer_without_the_forms_token_changes_nothing(browser, started) -> None:
-    response = browser.post("/pair", {"code": started.user_code, "decision": "approve"})
+    response = browser.post("/pair", {"code": started.user_code, "number": str(started.match_number)})
     assert response.status_code == 403
     assert (states(), vehicles()) == (["pending"], 0)
 
@@ -88,6 +125,6 @@ def test_guessing_codes_is_cut_off(browser, started) -> None:
 
 def test_somebody_without_cars_cannot_pair(client, started, django_user_model) -> None:
     client.force_login(django_user_model.objects.create(username="nobody"))
-    response = client.post("/pair", {"code": started.user_code, "decision": "approve"})
+    response = client.post("/pair", {"code": started.user_code, "number": str(started.match_number)})
     assert response.status_code == 403
     assert (states(), vehicles()) == (["pending"], 0)

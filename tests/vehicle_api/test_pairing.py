@@ -48,7 +48,13 @@ def test_a_car_is_paired_once_its_owner_approves_the_code():
     assert pending.json()["error"] == "authorization_pending"
     from django.utils import timezone
 
-    vehicle = approve_pairing(user_code=started["user_code"], owner_id=make_owner().id, now=timezone.now())
+    assert started["match_number"] in DevicePairing.objects.get().match_choices
+    vehicle = approve_pairing(
+        user_code=started["user_code"],
+        match_number=started["match_number"],
+        owner_id=make_owner().id,
+        now=timezone.now(),
+    )
     answered, signature = poll(started["device_code"], counter=2)
     director = get_director(settings.FLEET_DIRECTOR_KEY).public_key
     AnswerVerifier(director).verify(

@@ -110,7 +110,7 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
     seen = synced.seen
     answer = SyncAnswer(outcomes=list_outcomes(vehicle, report, seen), cancelled=list_cancelled(vehicle, report, seen))
     answer.to_review = any(code in ("stored", "returned") for _, code in answer.outcomes)
-    lost = list_lost_leases(vehicle, report, seen)
+    lost = list_lost_leases(vehicle, report, seen) if vehicle.may_lease else []
     resent = resend_leases(vehicle, lost) if lost else []
     _add_leases(answer, [(replica, policy.lease_seconds) for replica in synced.leased])
     _add_leases(answer, [(replica, (deadline_at - now).total_seconds()) for replica, deadline_at in resent])
@@ -122,7 +122,8 @@ def _offer(vehicle: KnownVehicle, request: SyncRequest, report: Report) -> Vehic
     ending = {UnitKey(ref.batch_id, ref.unit_number) for _, ref, _ in report.order if ref is not None}
     still_held = sum(1 for key in vehicle.open_leases if key not in ending)
     room = max(0, policy.leases_per_vehicle_max - still_held)
-    wanted = min(request.wanted, policy.leases_per_sync_max, room) if request.heartbeat.eligible else 0
+    may_lease = request.heartbeat.eligible and vehicle.may_lease
+    wanted = min(request.wanted, policy.leases_per_sync_max, room) if may_lease else 0
     return VehicleOffer(
         vehicle_id=vehicle.vehicle_id,
         wanted=wanted,

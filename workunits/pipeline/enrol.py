@@ -1,7 +1,9 @@
 """Enrol: how a car becomes a vehicle of an owner, by the device authorization grant (RFC 8628), and how it leaves.
 
-The car makes its key and shows a short code; its owner approves the code in the portal; the car, proving that it holds
-the key, learns its id. The key never leaves the car; the code grants nothing but contributing work.
+The car makes its key and shows a short code and a two-digit number; its owner enters the code in the portal and picks
+the number among three; the car, proving that it holds the key, learns its id. The key never leaves the car; the code
+grants nothing but contributing work. Whoever approves has to know what the car's screen shows, and a wrong pick ends
+the pairing, so that nobody approves by habit a code that a stranger has sent.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from workunits.models import DevicePairing, Vehicle, VehiclePresence
 
 USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels, so no words; no look-alikes
 PAIRING_LIFETIME = timedelta(minutes=10)
+MATCH_NUMBERS = range(10, 100)
+MATCH_CHOICES = 3
 
 
 class PairingUnknown(FleetError):
@@ -54,6 +58,12 @@ class AccessDenied(FleetError):
     code: ClassVar[str] = "access_denied"
 
 
+class MatchNumberWrong(FleetError):
+    """That is not the number on the car's screen, so the car was refused; let it show a new code."""
+
+    code: ClassVar[str] = "match_number_wrong"
+
+
 class KeyAlreadyPaired(FleetError):
     """This key belongs to a vehicle already."""
 
@@ -62,10 +72,11 @@ class KeyAlreadyPaired(FleetError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedPairing:
-    """What the car is told: the secret it polls with, the code it shows, and how often to ask."""
+    """What the car is told: the secret it polls with, the code and the number it shows, and how often to ask."""
 
     device_code: str
     user_code: str
+    match_number: int
     expires_in_seconds: int
     interval_seconds: int
 
@@ -76,6 +87,8 @@ def start_pairing(*, public_key: bytes, car_name: str, agent: str, now: datetime
         raise KeyAlreadyPaired
     device_code = secrets.token_urlsafe(32)
     interval = settings.FLEET.pairing_interval_seconds
+    choices = secrets.SystemRandom().sample(MATCH_NUMBERS, MATCH_CHOICES)
+    match_number = secrets.choice(choices)
     for _ in range(5):
         letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(8))
         user_code = f"{letters[:4]}-{letters[4:]}"
@@ -90,12 +103,15 @@ def start_pairing(*, public_key: bytes, car_name: str, agent: str, now: datetime
                     created_at=now,
                     expires_at=now + PAIRING_LIFETIME,
                     interval_seconds=interval,
+                    match_number=match_number,
+                    match_choices=choices,
                 )
         except IntegrityError:
             continue  # the code is in use by another pending pairing
         return StartedPairing(
             device_code=device_code,
             user_code=user_code,
+            match_number=match_number,
             expires_in_seconds=int(PAIRING_LIFETIME.total_seconds()),
             interval_seconds=interval,
         )
@@ -153,24 +169,33 @@ def find_pairing(*, user_code: str, now: datetime) -> DevicePairing:
     return pairing
 
 
-def approve_pairing(*, user_code: str, owner_id: int, now: datetime) -> Vehicle:
-    """Make the car that shows this code a vehicle of the owner.
+def approve_pairing(*, user_code: str, match_number: int, owner_id: int, now: datetime) -> Vehicle:
+    """Make the car that shows this code and this number a vehicle of the owner.
 
     Raises:
+        MatchNumberWrong: the car was refused, and its code is of no use any more.
         PairingUnknown, PairingExpired, KeyAlreadyPaired: nothing changed.
     """
     with transaction.atomic():
         pairing = _lock(find_pairing(user_code=user_code, now=now))
-        if Vehicle.objects.filter(public_key=pairing.public_key).exists():
-            raise KeyAlreadyPaired
-        vehicle = Vehicle.objects.create(
-            owner_id=owner_id, name=pairing.car_name, public_key=pairing.public_key, paired_at=now
-        )
-        VehiclePresence.objects.create(vehicle=vehicle)
-        pairing.state = DevicePairing.State.APPROVED
-        pairing.vehicle = vehicle
-        pairing.save(update_fields=["state", "vehicle"])
-        return vehicle
+        if pairing.match_number == match_number:
+            return _make_vehicle(pairing, owner_id=owner_id, now=now)
+        pairing.state = DevicePairing.State.DENIED
+        pairing.save(update_fields=["state"])
+    raise MatchNumberWrong
+
+
+def _make_vehicle(pairing: DevicePairing, *, owner_id: int, now: datetime) -> Vehicle:
+    if Vehicle.objects.filter(public_key=pairing.public_key).exists():
+        raise KeyAlreadyPaired
+    vehicle = Vehicle.objects.create(
+        owner_id=owner_id, name=pairing.car_name, public_key=pairing.public_key, paired_at=now
+    )
+    VehiclePresence.objects.create(vehicle=vehicle)
+    pairing.state = DevicePairing.State.APPROVED
+    pairing.vehicle = vehicle
+    pairing.save(update_fields=["state", "vehicle"])
+    return vehicle
 
 
 def deny_pairing(*, user_code: str, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from fleetclient.wire.contract import Contract, read_contract
@@ -55,8 +56,15 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncAnswer:
-    """Everything one answer says."""
+    """Everything one answer says.
 
+    `vehicle`: the car it is meant for. `rules`: the server's own rules for this car, which can only tighten the
+    owner's; None when it has none. `server_time`: Unix seconds, None from a server that does not say.
+    """
+
+    vehicle: str
+    rules: Document | None
+    server_time: float | None
     next_sync_seconds: float
     outcomes: tuple[Outcome, ...]
     cancelled: tuple[str, ...]
@@ -70,7 +78,11 @@ def decode_sync_answer(frame: bytes) -> SyncAnswer:
     if document.get("protocol") != 1:
         raise MalformedMessage("protocol is not 1")
     contracts = {key: read_contract(value) for key, value in _contracts(document).items()}
+    rules = document.get("rules")
     return SyncAnswer(
+        vehicle=text(document, "vehicle"),
+        rules=None if rules is None else as_document(rules, "rules"),
+        server_time=_read_time(document.get("server_time")),
         next_sync_seconds=number(document, "next_sync_seconds", high=NEXT_SYNC_SECONDS_MAX),
         outcomes=items(document, "outcomes", _read_outcome),
         cancelled=items(document, "cancelled", lambda value: token_text(value, "cancelled")),
@@ -108,6 +120,16 @@ def dump_lease(lease: Lease) -> Document:
         "input": {"sha256": lease.input_sha256, "range": list(lease.input_range), "digest": lease.input_digest},
         "deadline_seconds": lease.deadline_seconds,
     }
+
+
+def _read_time(value: object) -> float | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise MalformedMessage("server_time is not a time") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def _contracts(document: Document) -> Document:

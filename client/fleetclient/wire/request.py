@@ -8,23 +8,35 @@ from typing import Literal
 from fleetclient.wire.fields import Document
 from fleetclient.wire.frame import encode_frame
 
+# Why a car hands work back without blame; also the reason codes of `state.reasons`. `unplugged` is what the first
+# version said for `not_plugged_in`.
 RETURN_REASONS = (
-    "driving", "unplugged", "soc_low", "user_present", "too_hot", "paused_user", "shutting_down",
-    "not_wanted", "data_cap", "updating", "signal_stale",
+    "driving", "unplugged", "not_plugged_in", "not_parked", "soc_low", "charging_first", "user_present",
+    "not_home_wifi", "outside_hours", "price_high", "net_below_floor", "too_hot", "too_cold", "data_cap", "hours_cap",
+    "updating", "signal_stale", "paused_user", "suspended_ops", "unconfined", "finishing", "shutting_down",
+    "not_wanted", "not_admitted",
 )  # fmt: skip
 ERROR_REASONS = (
     "model_load_failed", "run_failed", "out_of_memory", "timed_out", "input_digest_mismatch",
-    "disk_full", "output_too_large",
+    "disk_full", "output_too_large", "model_refused", "not_admitted", "unconfined",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentInfo:
-    """Who computes: the client's version, its runtime, and the comparison class of its outputs."""
+    """Who computes: the client's version, its runtime, and the comparison class of its outputs.
+
+    `instance` and `boot` are hashes (32 hexadecimal digits) of this installation and of this process, by which the
+    server notices one key in two cars; empty where nobody asks. `walls`: the walls of the runner's confinement that
+    hold, None when not known.
+    """
 
     version: str
     runtime: str
     comparison_class: str
+    instance: str = ""
+    boot: str = ""
+    walls: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +71,9 @@ class HandBack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SyncRequest:
-    """Everything one sync says."""
+    """Everything one sync says. `clock_skew_seconds`: the server's clock less this machine's, None before the first
+    answer.
+    """
 
     agent: AgentInfo
     eligible: bool
@@ -69,6 +83,7 @@ class SyncRequest:
     held: tuple[str, ...]
     commitments: tuple[Commitment, ...]
     returned: tuple[HandBack, ...]
+    clock_skew_seconds: float | None = None
 
 
 def encode_sync_request(request: SyncRequest) -> bytes:
@@ -78,11 +93,11 @@ def encode_sync_request(request: SyncRequest) -> bytes:
 
 
 def _sync_document(request: SyncRequest, attachments: list[bytes]) -> Document:
-    agent, capacity = request.agent, request.capacity
+    capacity = request.capacity
     return {
         "protocol": 1,
-        "agent": {"version": agent.version, "runtime": agent.runtime, "class": agent.comparison_class},
-        "state": {"eligible": request.eligible, "reasons": list(request.reasons)},
+        "agent": _agent_document(request.agent),
+        "state": _state_document(request),
         "capacity": {
             "replicas": capacity.replicas,
             "memory_bytes": capacity.memory_bytes,
@@ -96,6 +111,25 @@ def _sync_document(request: SyncRequest, attachments: list[bytes]) -> Document:
             for item in request.returned
         ],
     }
+
+
+def _agent_document(agent: AgentInfo) -> Document:
+    """Members that are not known are left out, as in the messages of the first version."""
+    document: Document = {"version": agent.version, "runtime": agent.runtime, "class": agent.comparison_class}
+    if agent.instance:
+        document["instance"] = agent.instance
+    if agent.boot:
+        document["boot"] = agent.boot
+    if agent.walls is not None:
+        document["walls"] = list(agent.walls)
+    return document
+
+
+def _state_document(request: SyncRequest) -> Document:
+    document: Document = {"eligible": request.eligible, "reasons": list(request.reasons)}
+    if request.clock_skew_seconds is not None:
+        document["clock_skew_seconds"] = round(request.clock_skew_seconds, 1)
+    return document
 
 
 def _commitment_documents(commitments: tuple[Commitment, ...], attachments: list[bytes]) -> list[Document]:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from fleetcompute.api.errors import BodyTooLarge, Malformed, problem_response
-from fleetcompute.api.vehicle.signing import RequestSignature, parse_signature, verify_request
+from fleetcompute.api.vehicle.signing import RequestSignature, SignatureInvalid, parse_signature, verify_request
 from workunits.domain.errors import FleetError
 from workunits.store.vehicles import KnownVehicle, find_vehicle
 
@@ -31,11 +31,12 @@ class VehicleRevoked(FleetError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedRequest:
-    """A request whose signature has been verified, and the vehicle that made it."""
+    """A request whose signature has been verified, the vehicle that made it, and the key that it used."""
 
     vehicle: KnownVehicle
     signature: RequestSignature
     body: bytes
+    signed_with: bytes
 
 
 def read_body(request: HttpRequest, *, bytes_max: int) -> bytes:
@@ -77,9 +78,34 @@ def authenticate(request: HttpRequest, *, bytes_max: int) -> SignedRequest:
     if vehicle is None:
         raise VehicleUnknown
     check_signature(request, signature, vehicle.public_key, body)
-    if not vehicle.is_active:
+    return _active(SignedRequest(vehicle=vehicle, signature=signature, body=body, signed_with=vehicle.public_key))
+
+
+def authenticate_rotation(request: HttpRequest, *, bytes_max: int) -> SignedRequest:
+    """Do as `authenticate`, and take the key before the last rotation as well.
+
+    For a car whose answer to a rotation was lost: it cannot know that its old key is of no other use any more.
+    """
+    signature = parse_signature(request.headers)
+    body = read_body(request, bytes_max=bytes_max)
+    vehicle = find_vehicle(signature.key_id)
+    if vehicle is None:
+        raise VehicleUnknown
+    key = vehicle.public_key
+    try:
+        check_signature(request, signature, key, body)
+    except SignatureInvalid:
+        if vehicle.previous_public_key is None:
+            raise
+        key = vehicle.previous_public_key
+        check_signature(request, signature, key, body)
+    return _active(SignedRequest(vehicle=vehicle, signature=signature, body=body, signed_with=key))
+
+
+def _active(caller: SignedRequest) -> SignedRequest:
+    if not caller.vehicle.is_active:
         raise VehicleRevoked
-    return SignedRequest(vehicle=vehicle, signature=signature, body=body)
+    return caller
 
 
 def vehicle_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

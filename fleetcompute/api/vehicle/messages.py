@@ -5,12 +5,14 @@ Every field is checked before anything is used; a wrong one is named in the erro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleetcompute.api.errors import Malformed
 from workunits.pipeline.dispatch import Lease, SyncAnswer
+from workunits.pipeline.identity import SaidOfItself
 from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
 from workunits.store.leases import Heartbeat
 
@@ -18,32 +20,41 @@ PROTOCOL = 1
 ITEMS_MAX = 1_000
 TEXT_CHARS_MAX = 120
 SKETCH_BYTES = 256
+WALLS_MAX = 20
+WALL_CHARS_MAX = 40
+# A machine whose clock was never set says 1970.
+CLOCK_SKEW_SECONDS_MAX = 1e10
+_MARK = re.compile(r"[0-9a-f]{32}")
 
+# `unplugged` is what the first version of the client says for `not_plugged_in`.
 RETURN_REASONS = frozenset(
-    [
-        "driving",
-        "unplugged",
-        "soc_low",
-        "user_present",
-        "too_hot",
-        "paused_user",
-        "shutting_down",
-        "not_wanted",
-        "data_cap",
-        "updating",
-        "signal_stale",
-    ]
+    """
+    driving unplugged not_plugged_in not_parked soc_low charging_first user_present not_home_wifi outside_hours
+    price_high net_below_floor too_hot too_cold data_cap hours_cap updating signal_stale paused_user suspended_ops
+    unconfined finishing shutting_down not_wanted not_admitted
+    """.split()
 )
 ERROR_REASONS = frozenset(
-    [
-        "model_load_failed",
-        "run_failed",
-        "out_of_memory",
-        "timed_out",
-        "input_digest_mismatch",
-        "disk_full",
-        "output_too_large",
-    ]
+    """
+    model_load_failed run_failed out_of_memory timed_out input_digest_mismatch disk_full output_too_large model_refused
+    not_admitted unconfined
+    """.split()
+)
+
+
+class OwnerMessage(NamedTuple):
+    """Something for the owner: `level` is info, warning or error; `code` is for programs, `text` for people."""
+
+    level: str
+    code: str
+    text: str
+
+
+CLONE_MESSAGE = OwnerMessage(
+    "warning",
+    "clone_suspected",
+    "Two computers use this car's key in turn, so it gets no work. Stop the copy, then renew the key on this car or"
+    " say in the portal that it is the only one.",
 )
 
 
@@ -70,6 +81,41 @@ def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: i
         commitments=[_commitment(item, attachments) for item in _items(content, "commitments")],
         returned=[_hand_back(item) for item in _items(content, "returned")],
     )
+
+
+def read_self(content: Mapping[str, Any]) -> SaidOfItself:
+    """Return what a car says of its installation, process, sandbox and clock; older clients say nothing.
+
+    Raises Malformed.
+    """
+    agent, state = _object(content, "agent"), _object(content, "state")
+    walls = None
+    if agent.get("walls") is not None:
+        walls = tuple(_short(wall, "agent.walls")[:WALL_CHARS_MAX] for wall in _items(agent, "agent.walls"))
+    return SaidOfItself(
+        instance=_mark(agent, "agent.instance"),
+        boot=_mark(agent, "agent.boot"),
+        walls=None if walls is None else walls[:WALLS_MAX],
+        clock_skew_seconds=_skew(state),
+    )
+
+
+def _mark(content: Mapping[str, Any], name: str) -> str:
+    value = content.get(name.rpartition(".")[2])
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not _MARK.fullmatch(value):
+        raise Malformed(f"{name} must be 32 lower-case hexadecimal digits")
+    return value
+
+
+def _skew(state: Mapping[str, Any]) -> float | None:
+    value = state.get("clock_skew_seconds")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= CLOCK_SKEW_SECONDS_MAX:
+        raise Malformed("state.clock_skew_seconds must be a number of seconds")
+    return float(value)
 
 
 def _commitment(item: Any, attachments: memoryview) -> OfferedCommitment:
@@ -123,18 +169,31 @@ def _hand_back(item: Any) -> OfferedReturn:
     return OfferedReturn(token=_text(item, "returned.token"), is_error=kind == "error", reason=reason)
 
 
-def write_answer(answer: SyncAnswer, *, now: datetime) -> dict[str, Any]:
-    """Return the JSON of the engine's answer; contracts get short names that say nothing of the batch."""
+def write_answer(
+    answer: SyncAnswer,
+    *,
+    now: datetime,
+    vehicle: str,
+    rules: Mapping[str, Any] | None = None,
+    messages: Sequence[OwnerMessage] = (),
+) -> dict[str, Any]:
+    """Return the JSON of the engine's answer to a vehicle (its public id).
+
+    It names the car, so that with the leases' tokens and the contracts' model hashes it is an assignment that the
+    director signs as a whole. Contracts get short names that say nothing of the batch.
+    """
     names = {batch_id: f"c{index}" for index, batch_id in enumerate(answer.contracts, start=1)}
     return {
         "protocol": PROTOCOL,
+        "vehicle": vehicle,
         "server_time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "next_sync_seconds": round(answer.next_sync_seconds, 3),
         "outcomes": [{"token": token, "code": code} for token, code in answer.outcomes],
         "cancelled": answer.cancelled,
         "contracts": {names[batch_id]: contract for batch_id, contract in answer.contracts.items()},
         "leases": [_lease(lease, names[lease.replica.ref.batch_id]) for lease in answer.leases],
-        "messages": [],
+        "messages": [message._asdict() for message in messages],
+        "rules": rules,
     }
 
 

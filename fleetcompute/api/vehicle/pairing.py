@@ -1,4 +1,4 @@
-"""Pairing (RFC 8628), the car's half: ask for a code, poll until its owner has approved it."""
+"""Pairing (RFC 8628), the car's half: ask for a code, poll until its owner has approved it; later, renew the key."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ from django.utils import timezone
 
 from fleetcompute.api.errors import Malformed, problem_response
 from fleetcompute.api.throttles import count_call
-from fleetcompute.api.vehicle.guard import VehicleUnknown, check_signature, read_body, vehicle_view
-from fleetcompute.api.vehicle.signing import SignatureInvalid, get_director, parse_signature
+from fleetcompute.api.vehicle.answers import signed_json
+from fleetcompute.api.vehicle.guard import (
+    VehicleUnknown,
+    authenticate_rotation,
+    check_signature,
+    read_body,
+    vehicle_view,
+)
+from fleetcompute.api.vehicle.signing import SignatureInvalid, get_director, is_rotation_proved, parse_signature
 from fleetcompute.api.vehicle.views import MethodNotAllowed
 from workunits.domain.errors import FleetError
 from workunits.pipeline import enrol
+from workunits.pipeline.identity import rotate_key
 
 PAIRING_BYTES_MAX = 4096
 # Whoever asks is not known yet; a house, a depot or a proxy counts as one address.
 PAIRINGS_PER_WINDOW = 60
+ROTATIONS_PER_WINDOW = 5
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 _OAUTH_ERRORS = frozenset({"authorization_pending", "slow_down", "access_denied", "expired_token"})
 
@@ -29,6 +38,19 @@ class TooManyPairings(FleetError):
 
     code: ClassVar[str] = "rate_limited"
     retryable: ClassVar[bool] = True
+
+
+class TooManyRotations(FleetError):
+    """This vehicle renews its key too often."""
+
+    code: ClassVar[str] = "rate_limited"
+    retryable: ClassVar[bool] = True
+
+
+class RotationProofInvalid(FleetError):
+    """The new key did not sign for this vehicle and its present key."""
+
+    code: ClassVar[str] = "rotation_proof_invalid"
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
@@ -57,12 +79,7 @@ def device(request: HttpRequest) -> HttpResponseBase:
     if calls > PAIRINGS_PER_WINDOW:
         raise TooManyPairings(f"at most {PAIRINGS_PER_WINDOW} a minute from one address; wait {left_seconds} s")
     content = _read_json(read_body(request, bytes_max=PAIRING_BYTES_MAX))
-    try:
-        public_key = bytes.fromhex(_text(content, "public_key", 64))
-    except ValueError:
-        public_key = b""
-    if len(public_key) != 32:
-        raise Malformed("public_key must be 64 hex digits")
+    public_key = _hex(content, "public_key", 32)
     started = enrol.start_pairing(
         public_key=public_key,
         car_name=_text(content, "name", 120),
@@ -74,6 +91,7 @@ def device(request: HttpRequest) -> HttpResponseBase:
         {
             "device_code": started.device_code,
             "user_code": started.user_code,
+            "match_number": started.match_number,
             "verification_uri": page,
             "verification_uri_complete": f"{page}?code={started.user_code}",
             "expires_in": started.expires_in_seconds,
@@ -107,18 +125,54 @@ def token(request: HttpRequest) -> HttpResponseBase:
         if error.code not in _OAUTH_ERRORS:
             raise
         return problem_response(error, extra={"error": error.code})
-    director = get_director(settings.FLEET_DIRECTOR_KEY)
-    answer = orjson.dumps(
+    return signed_json(
         {
             "vehicle_id": vehicle.public_id,
             "token_type": "httpsig",
             "access_token": vehicle.public_id,
             "scope": "contribute",
-            "director_key": director.public_key.hex(),
-        }
+            "director_key": get_director(settings.FLEET_DIRECTOR_KEY).public_key.hex(),
+        },
+        signature,
+        now,
     )
-    signed = director.sign(status=200, body=answer, request=signature, now_seconds=int(now.timestamp()))
-    return HttpResponse(answer, content_type="application/json", headers=signed)
+
+
+@vehicle_view
+def rotate(request: HttpRequest) -> HttpResponseBase:
+    """Replace the car's key by one that it made and proves to hold. Signed with the key that is replaced."""
+    if request.method != "POST":
+        raise MethodNotAllowed("pair/rotate takes POST")
+    caller = authenticate_rotation(request, bytes_max=PAIRING_BYTES_MAX)
+    vehicle = caller.vehicle
+    calls, left_seconds = count_call(f"rotate:{vehicle.vehicle_id}")
+    if calls > ROTATIONS_PER_WINDOW:
+        raise TooManyRotations(f"at most {ROTATIONS_PER_WINDOW} a minute; wait {left_seconds} s")
+    content = _read_json(caller.body)
+    new_key, proof = _hex(content, "public_key", 32), _hex(content, "proof", 64)
+    if new_key == caller.signed_with or not is_rotation_proved(
+        proof, vehicle_id=vehicle.public_id, old_key=caller.signed_with, new_key=new_key
+    ):
+        raise RotationProofInvalid
+    now = timezone.now()
+    rotate_key(
+        vehicle=vehicle,
+        signed_with=caller.signed_with,
+        new_key=new_key,
+        counter=caller.signature.counter,
+        now=now,
+    )
+    return signed_json({"vehicle_id": vehicle.public_id, "public_key": new_key.hex()}, caller.signature, now)
+
+
+def _hex(content: dict[str, Any], name: str, size: int) -> bytes:
+    try:
+        value = bytes.fromhex(_text(content, name, 2 * size))
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        raise Malformed(f"{name} must be {2 * size} hex digits")
+    return value
 
 
 def _json(content: dict[str, Any]) -> HttpResponse:

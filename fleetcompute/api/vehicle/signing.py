@@ -126,6 +126,21 @@ def verify_request(
         raise SignatureExpired
 
 
+def rotation_text(*, vehicle_id: str, old_key: bytes, new_key: bytes) -> bytes:
+    """Return what the new key of a car signs to prove that the car holds it: for this car and this step only."""
+    return f"fleetcompute-key-rotation-1\n{vehicle_id}\n{old_key.hex()}\n{new_key.hex()}".encode("ascii")
+
+
+def is_rotation_proved(proof: bytes, *, vehicle_id: str, old_key: bytes, new_key: bytes) -> bool:
+    """Return whether `proof` is the new key's signature of that text."""
+    try:
+        text = rotation_text(vehicle_id=vehicle_id, old_key=old_key, new_key=new_key)
+        Ed25519PublicKey.from_public_bytes(new_key).verify(proof, text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=65_536)
 def _public_key(raw: bytes) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(raw)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from fleetcompute.api.vehicle import pairing, views
+from fleetcompute.api.vehicle import account, pairing, views
 
 urlpatterns = [
     path("pair/device", pairing.device),
     path("pair/token", pairing.token),
+    path("pair/rotate", pairing.rotate),
     path("sync", views.sync),
+    path("account", account.account),
     path("outputs/<str:token>", views.output),
     path("blobs/<str:sha256>", views.blob),
 ]

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import random
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 from django.conf import settings
@@ -16,12 +17,13 @@ from django.utils import timezone
 from fleetcompute.api.errors import Malformed, problem_response
 from fleetcompute.api.ranges import serve_blob
 from fleetcompute.api.vehicle import frames
+from fleetcompute.api.vehicle.answers import signed_answer
 from fleetcompute.api.vehicle.guard import authenticate, vehicle_view
-from fleetcompute.api.vehicle.messages import read_sync, write_answer
-from fleetcompute.api.vehicle.signing import get_director
+from fleetcompute.api.vehicle.messages import CLONE_MESSAGE, read_self, read_sync, write_answer
 from workunits.domain.errors import FleetError
 from workunits.domain.pacing import next_sync_seconds
 from workunits.pipeline.dispatch import sync_vehicle
+from workunits.pipeline.identity import recognise, remember
 from workunits.pipeline.upload import PART_BYTES_MAX, accept_part, get_upload
 from workunits.selectors.leased_blobs import is_blob_leased
 from workunits.tasks import nudge_validation
@@ -58,8 +60,12 @@ def sync(request: HttpRequest) -> HttpResponseBase:
     caller = authenticate(request, bytes_max=SYNC_BYTES_MAX)
     content, attachments = frames.read_frame(caller.body)
     asked = read_sync(content, attachments, counter=caller.signature.counter)
+    said = read_self(content)
     now = timezone.now()
-    answer = sync_vehicle(vehicle=caller.vehicle, request=asked, now=now)
+    recognition = recognise(caller.vehicle, said, now)
+    vehicle = replace(caller.vehicle, may_lease=not recognition.is_suspected)
+    answer = sync_vehicle(vehicle=vehicle, request=asked, now=now)
+    remember(vehicle, recognition)
     if answer.to_review:
         nudge_validation()
     policy = settings.FLEET
@@ -70,11 +76,11 @@ def sync(request: HttpRequest) -> HttpResponseBase:
         jitter_ratio=policy.sync_jitter_ratio,
         draw=random.random(),  # noqa: S311 - spreads load, guards nothing
     )
-    body = frames.write_frame(write_answer(answer, now=now))
-    signed = get_director(settings.FLEET_DIRECTOR_KEY).sign(
-        status=200, body=body, request=caller.signature, now_seconds=int(now.timestamp())
+    messages = [CLONE_MESSAGE] if recognition.is_suspected else []
+    body = frames.write_frame(
+        write_answer(answer, now=now, vehicle=vehicle.public_id, rules=vehicle.rules, messages=messages)
     )
-    return HttpResponse(body, content_type=frames.CONTENT_TYPE, headers=signed)
+    return signed_answer(body, frames.CONTENT_TYPE, caller.signature, now)
 
 
 @vehicle_view
