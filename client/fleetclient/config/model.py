@@ -25,6 +25,7 @@ from fleetclient.trust.options import TrustOptions
 from fleetclient.vehicle.options import VehicleOptions
 
 NAME_CHARS_MAX = 80
+MQTT_SOURCES = ("teslamate", "mqtt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,10 @@ class Config:
         require_one_of("log_level", self.log_level, tuple(LEVELS))
         require_one_of("log_format", self.log_format, FORMATS)
         require_within("log_file_bytes_max", self.log_file_bytes_max, 64 * 1024, 2**30)
+        if self.home_assistant.enabled and not self.home_assistant.host and self.vehicle.source not in MQTT_SOURCES:
+            raise ConfigInvalid(
+                f'home_assistant.host is missing: the source "{self.vehicle.source}" has no MQTT broker to share'
+            )
         require_one_of("on_stop", self.on_stop, ("hand_back", "keep"))
 
     @property

@@ -31,7 +31,7 @@ class LimitsConfig:
 
     memory_bytes: int = 2 * 1024**3
     replicas: int = 8
-    runner_idle_seconds: float = 3.0
+    runner_idle_seconds: float = 0.8
 
     def __post_init__(self) -> None:
         """Refuse what no car can be meant to have."""
@@ -82,8 +82,9 @@ class StatusConfig:
 class HomeAssistantConfig:
     """`[home_assistant]`: shows this car in Home Assistant over MQTT discovery, with a switch that pauses it.
 
-    `enabled`: off unless set. `host`, `port`, `username`, `password`, `password_file`, `tls`, `ca_file`: the broker;
-    an empty `host` takes the vehicle source's broker with its credentials. `discovery_prefix`: Home Assistant's own.
+    `enabled`: off unless set. `host`, `port`, `username`, `password_file` (or `password` in a file that only you can
+    read), `tls`, `ca_file`: the broker; an empty `host` takes the vehicle source's, with its credentials.
+    `discovery_prefix`: Home Assistant's own.
     `topic_prefix`: topics are `<topic_prefix>/<a name made from a hash>/…`. `interval_seconds`: between two messages
     about the same state.
     """
