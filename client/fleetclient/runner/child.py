@@ -1,154 +1,92 @@
-"""The runner process: reads its settings, gives up what it can, loads the model, then runs jobs until its pipe ends.
+"""The runner process: walls itself in, loads the model, then runs jobs until the agent closes its end.
 
-It hears jobs on standard input and answers on a copy of standard output; whatever a library prints goes to standard
-error. It decides nothing: a failure is reported with a reason, and the agent hands the unit back.
+Its only channel is the socket that it finds as standard input: messages and open files come in, events go out. What a
+library prints goes to standard error. It decides nothing: a failure is reported with a reason, and the agent hands the
+unit back.
 """
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
+import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fleetclient.runner import confinement
-from fleetclient.runner.jobs import (
-    Job,
-    RunnerEvent,
-    RunnerFailed,
-    RunnerReady,
-    RunnerSettings,
-    UnitDone,
-    UnitFailed,
-    UnitProgress,
-    UnitStarted,
-    event_message,
-)
-from fleetclient.runner.pipes import MessageReader, encode_message
+from fleetclient.runner import confinement, syscalls
+from fleetclient.runner.bounds import Bounds
+from fleetclient.runner.jobs import RunnerEvent, RunnerFailed, RunnerReady, RunnerSettings, event_message
+from fleetclient.runner.pipes import Delivery, Inbox, encode_message, read_file
+from fleetclient.runner.reasons import detail_of, reason_of
 
-DETAIL_CHARS = 300
-PIPE_READ_BYTES = 64 * 1024
-# onnxruntime reports a refused allocation as an ordinary error; only its text tells.
-_MEMORY_WORDS = ("bad_alloc", "failed to allocate", "cannot allocate", "out of memory", "std::length_error")
+if TYPE_CHECKING:
+    from fleetclient.runner.worker import Worker
 
-_ERRNO_REASONS = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full", errno.EFBIG: "output_too_large"}
+GPU_PROVIDERS = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 
 
-class Pipe:
-    """The child's end: blocking reads of messages, writes of events."""
-
-    def __init__(self) -> None:
-        self._in = os.dup(0)
-        self._out = os.dup(1)
-        os.dup2(2, 1)
-        self._reader = MessageReader()
-        self._waiting: list[dict[str, Any]] = []
-
-    def receive(self) -> dict[str, Any] | None:
-        """Return the next message, or None when the agent closed the pipe."""
-        while not self._waiting:
-            piece = os.read(self._in, PIPE_READ_BYTES)
-            if not piece:
-                return None
-            self._waiting = self._reader.feed(piece)
-        return self._waiting.pop(0)
-
-    def send(self, event: RunnerEvent) -> None:
-        """Tell the agent."""
-        os.write(self._out, encode_message(event_message(event)))
+class ModelRefused(Exception):
+    """The model that was passed is not the one in the contract."""
 
 
 def main() -> None:
-    """Run until the agent closes the pipe."""
-    pipe = Pipe()
-    first = pipe.receive()
+    """Run until the agent closes its end."""
+    channel = socket.socket(fileno=os.dup(0))
+    inbox = Inbox(channel)
+    first = inbox.receive()
     if first is None:
         return
-    agent_pid = first.pop("agent_pid")
-    settings = RunnerSettings.from_message(first)
-    holds = {"network_denied": confinement.leave_network(), **confinement.step_back(agent_pid)}
-    worker = _load(settings, pipe, holds)
-    while worker is not None and (message := pipe.receive()) is not None:
-        worker.run(Job.from_message(message))
+
+    def tell(event: RunnerEvent) -> None:
+        os.write(channel.fileno(), encode_message(event_message(event)))
+
+    worker = _load(first, tell, inbox)
+    while worker is not None and (delivery := inbox.receive()) is not None:
+        worker.take(delivery)
 
 
-def _load(settings: RunnerSettings, pipe: Pipe, holds: dict[str, bool]) -> Worker | None:
+def _load(first: Delivery, tell: Any, inbox: Inbox) -> Worker | None:
+    """Put up the walls and load the model; None, and a report, where either fails."""
     began = time.monotonic()
-    # Imported here: only after the network is gone, and before memory is limited.
+    message = dict(first.message)
+    agent_pid = message.pop("agent_pid")
+    settings = RunnerSettings.from_message(message)
+    try:
+        holds = _confine(settings, agent_pid)
+        session = _open_session(settings, first.files)
+    except Exception as error:  # noqa: BLE001 - the edge of this process; what the runtime raises is the model's fault
+        tell(RunnerFailed(reason=reason_of(error, "model_load_failed"), detail=detail_of(error)))
+        return None
+    from fleetclient.runner.worker import Worker
+
+    worker = Worker(settings, session, tell=tell, inbox=inbox)
+    tell(RunnerReady(load_seconds=time.monotonic() - began, confinement=holds))
+    return worker
+
+
+def _confine(settings: RunnerSettings, agent_pid: int) -> dict[str, bool]:
+    off = settings.walls_off
+    holds = confinement.step_back() | confinement.leave_namespaces(off=off)
+    # Imported here: the network is gone, files can still be opened. Nothing is imported later.
+    from fleetclient.runner import worker  # noqa: F401
+
+    bounds = Bounds.of(settings.contract, memory_bytes=settings.memory_bytes)
+    profile = syscalls.GPU if GPU_PROVIDERS & set(settings.providers) else syscalls.CPU
+    holds |= confinement.raise_walls(bounds, parent_pid=agent_pid, profile=profile, off=off)
+    return holds
+
+
+def _open_session(settings: RunnerSettings, files: tuple[int, ...]) -> Any:
+    """Return a session of exactly the bytes whose hash is in the contract: what is checked is what is loaded."""
     from fleetclient.runner import compute
 
-    contract = settings.contract
-    confinement.limit_resources(contract.limits, memory_bytes=settings.memory_bytes)
-    confinement.allow_cpu_seconds(contract.limits.seconds, threads=contract.session.intra_op_threads)
-    try:
-        session = compute.open_session(settings.model_path, contract)
-    except Exception as error:  # noqa: BLE001 - the edge of this process; what the runtime raises is the model's fault
-        pipe.send(RunnerFailed(reason=_reason(error, "model_load_failed"), detail=_detail(error)))
-        return None
-    pipe.send(RunnerReady(load_seconds=time.monotonic() - began, confinement=holds))
-    return Worker(settings, session, pipe)
-
-
-class Worker:
-    """One loaded model."""
-
-    def __init__(self, settings: RunnerSettings, session: Any, pipe: Pipe) -> None:
-        self._settings = settings
-        self._session = session
-        self._pipe = pipe
-
-    def run(self, job: Job) -> None:
-        """Run one unit and report it done or failed."""
-        limits, session = self._settings.contract.limits, self._settings.contract.session
-        confinement.allow_cpu_seconds(limits.seconds, threads=session.intra_op_threads)
-        self._pipe.send(UnitStarted(token=job.token))
-        try:
-            done = self._compute(job)
-        except Exception as error:  # noqa: BLE001 - the edge of this process; the agent hears a reason and decides
-            self._pipe.send(UnitFailed(token=job.token, reason=_reason(error, "run_failed"), detail=_detail(error)))
-        else:
-            self._pipe.send(done)
-
-    def _compute(self, job: Job) -> UnitDone:
-        from fleetclient.runner import compute, simulation
-        from fleetclient.wire import output_digest
-
-        settings = self._settings
-        began = mark = time.process_time()
-
-        def block_done(rows_done: int) -> None:
-            nonlocal mark
-            simulation.sleep_to_speed(time.process_time() - mark, settings.speed)
-            self._pipe.send(UnitProgress(token=job.token, rows_done=rows_done))
-            mark = time.process_time()
-
-        inputs = compute.load_inputs(job.input_path, settings.contract, job.rows)
-        outputs = compute.run_blocks(self._session, settings.contract, inputs, job.rows, block_done)
-        if settings.fault != "none":
-            outputs = simulation.falsify(outputs, settings, job)
-        document = compute.encode_output(outputs, settings.contract)
-        compute.write_output(job.output_path, document)
-        return UnitDone(
-            token=job.token,
-            digest=output_digest(job.salt, document),
-            output_bytes=len(document),
-            cpu_seconds=time.process_time() - began,
-        )
-
-
-def _reason(error: Exception, otherwise: str) -> str:
-    name, words = type(error).__name__, str(error).lower()
-    if isinstance(error, MemoryError) or any(word in words for word in _MEMORY_WORDS):
-        return "out_of_memory"
-    if name == "OutputTooLarge":
-        return "output_too_large"
-    if isinstance(error, OSError):
-        return _ERRNO_REASONS.get(error.errno or 0, otherwise)
-    return otherwise
-
-
-def _detail(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
+    if not files:
+        raise ModelRefused("the agent could not open the model's file")
+    model, wanted = read_file(files[0]), settings.contract.model.sha256
+    os.close(files[0])
+    if hashlib.sha256(model).hexdigest() != wanted:
+        raise ModelRefused(f"the model's bytes do not have the SHA-256 {wanted[:12]}...")
+    return compute.open_session(model, settings.contract, settings.providers)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,28 @@
-"""Running one unit: block after block of rows through the model, outputs into one safetensors document.
+"""Running one unit: batch after batch of rows through the model. Nothing is compared, scaled or rounded.
 
-Runs in the child; numpy and onnxruntime live here. Nothing is compared, scaled or rounded.
+Runs in the child; numpy and onnxruntime live here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+# Official builds of the runtime start a thread at import that sends usage data. Read once, so set before.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load
 
-from fleetclient.files import rename_durably
 from fleetclient.wire import Contract, TensorSpec
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 
-_DTYPES: dict[str, npt.DTypeLike] = {
+DTYPES: dict[str, npt.DTypeLike] = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
     "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
@@ -38,11 +39,7 @@ class TensorsUnfit(Exception):
     """Tensors differ from the contract in name, dtype or shape."""
 
 
-class OutputTooLarge(Exception):
-    """The output is over the contract's `output_bytes_max`."""
-
-
-def open_session(model_path: Path, contract: Contract) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, contract: Contract, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     """Return a session with every option pinned that outputs or the owner's peace depend on.
 
     The model is passed as bytes: together with an empty working folder, external data has nothing to refer to.
@@ -57,55 +54,26 @@ def open_session(model_path: Path, contract: Contract) -> onnxruntime.InferenceS
     # A spinning thread burns a core while it waits for the next unit.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model_path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 
-def load_inputs(path: Path, contract: Contract, rows: int) -> Tensors:
+def load_inputs(document: bytes, contract: Contract, rows: int) -> Tensors:
     """Return the input rows; raises TensorsUnfit unless they are exactly what the contract says."""
-    tensors = load_file(path)
+    tensors = load(document)
     _check(tensors, contract.inputs, rows)
     return tensors
 
 
-def run_blocks(
-    session: onnxruntime.InferenceSession,
-    contract: Contract,
-    inputs: Tensors,
-    rows: int,
-    block_done: Callable[[int], None],
-) -> Tensors:
-    """Return the outputs of all rows; `block_done(rows_done)` is called after each block of `batch_rows`."""
+def run_batches(
+    session: onnxruntime.InferenceSession, contract: Contract, inputs: Tensors, *, start: int, rows: int
+) -> Iterator[list[Array]]:
+    """Yield the outputs of each batch from row `start` on, in the contract's order."""
     names = [tensor.name for tensor in contract.outputs]
-    blocks: list[list[Array]] = []
-    for start, end in _bounds(rows, contract.batch_rows):
-        outputs = session.run(names, {name: tensor[start:end] for name, tensor in inputs.items()})
-        _check(dict(zip(names, outputs, strict=True)), contract.outputs, end - start)
-        blocks.append(outputs)
-        block_done(end)
-    return {name: np.concatenate([block[index] for block in blocks]) for index, name in enumerate(names)}
-
-
-def encode_output(outputs: Tensors, contract: Contract) -> bytes:
-    """Return the output document; raises OutputTooLarge."""
-    document = save({name: np.ascontiguousarray(tensor) for name, tensor in outputs.items()})
-    if len(document) > contract.limits.output_bytes_max:
-        raise OutputTooLarge(f"{len(document)} bytes, the contract allows {contract.limits.output_bytes_max}")
-    return document
-
-
-def write_output(path: Path, document: bytes) -> None:
-    """Put the output on disk under its final name, whole or not at all."""
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(document)
-        file.flush()
-        os.fsync(file.fileno())
-    rename_durably(temporary, path)
-
-
-def _bounds(rows: int, batch_rows: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, rows, batch_rows):
-        yield start, min(start + batch_rows, rows)
+    for first in range(start, rows, contract.batch_rows):
+        end = min(first + contract.batch_rows, rows)
+        outputs = session.run(names, {name: tensor[first:end] for name, tensor in inputs.items()})
+        _check(dict(zip(names, outputs, strict=True)), contract.outputs, end - first)
+        yield outputs
 
 
 def _check(tensors: Tensors, specs: tuple[TensorSpec, ...], rows: int) -> None:
@@ -113,5 +81,5 @@ def _check(tensors: Tensors, specs: tuple[TensorSpec, ...], rows: int) -> None:
         raise TensorsUnfit(f"tensors are {sorted(tensors)}")
     for spec in specs:
         found = tensors[spec.name]
-        if found.dtype != _DTYPES[spec.dtype] or found.shape != (rows, *spec.shape):
+        if found.dtype != DTYPES[spec.dtype] or found.shape != (rows, *spec.shape):
             raise TensorsUnfit(f"{spec.name} is {found.dtype} {list(found.shape)}, not {rows} rows of {spec}")

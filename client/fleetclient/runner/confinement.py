@@ -1,78 +1,169 @@
-"""What the runner gives up before it reads a model: priority, the network, memory, files, core dumps.
+"""The walls around a strange model, put up by the process that is about to load it. Each is for good.
 
-Runs in the child. Each step says whether it holds; this first version goes on without the network namespace where the
-kernel does not allow one. File access and system calls are not confined yet.
+Two steps: `step_back` and `leave_namespaces` before the runtime is imported, `raise_walls` after it and before the
+first byte of the model. What a kernel does not offer is left away and reported; what work needs is `REQUIRED`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any, ClassVar, Final
 
-from fleetclient.wire import Limits
+from fleetclient.errors import ClientError
+from fleetclient.runner import linux, syscalls
+from fleetclient.runner.bounds import CPU_SECONDS_A_LIFE, OPEN_FILES_MAX, STACK_BYTES, Bounds
 
-PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
-NICE = 19
-OPEN_FILES_MAX = 64
-# The runtime's own growth while it loads and runs any model: thread stacks, code, buffers of its allocators.
-HEADROOM_BYTES = 256 * 1024**2
-FILE_HEADROOM_BYTES = 64 * 1024
-CPU_HEADROOM_SECONDS = 30
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def leave_network() -> bool:
-    """Move to an empty network namespace where the kernel allows it; True if there is no network any more."""
-    flags = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET
-    return bool(_libc.unshare(flags) == 0)
-
-
-def step_back(agent_pid: int) -> dict[str, bool]:
-    """Become a background process that dies with the agent. After `leave_network`, which would undo a part of it."""
-    no_new_privileges = _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    dies_with_agent = _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
-    if os.getppid() != agent_pid:
-        raise SystemExit("the agent is gone already")
-    os.nice(NICE)
-    idle = True
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        idle = False
-    return {"no_new_privileges": no_new_privileges, "dies_with_agent": dies_with_agent, "idle_priority": idle}
+# What each wall is, for people; `cgroup` is put up by the agent.
+WALLS: Final = {
+    "seccomp": "a list of the few system calls that a model needs; no file, program, process or socket is among them",
+    "no_new_privileges": "nothing that is started could gain a privilege",
+    "limits": "caps on memory, processor time, file size, open files",
+    "namespaces": "a network of its own with nothing in it",
+    "landlock": "no path can be opened, no port reached, no process outside signalled",
+    "no_privileges": "not one of the privileges of root, in its own namespace either",
+    "untraceable": "other programs of the same user can neither read nor trace it",
+    "dies_with_agent": "the kernel ends it when the agent ends",
+    "idle_priority": "runs only when nobody else wants the processor",
+    "idle_disk": "its disk requests come last",
+    "first_to_go": "the first that the kernel ends when memory is short",
+    "cgroup": "a control group with caps on memory and processes",
+}
+REQUIRED: Final = ("seccomp", "no_new_privileges", "limits")
 
 
-def limit_resources(limits: Limits, *, memory_bytes: int) -> None:
-    """Set hard limits for loading and running: call when the runtime is imported and before the model is read."""
-    used_bytes = _address_space_bytes()
-    _limit(resource.RLIMIT_AS, used_bytes + memory_bytes + HEADROOM_BYTES)
-    _limit(resource.RLIMIT_FSIZE, limits.output_bytes_max + FILE_HEADROOM_BYTES)
-    _limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
-    _limit(resource.RLIMIT_CORE, 0)
+class Unconfined(ClientError):
+    """A wall that work needs could not be put up."""
+
+    code: ClassVar[str] = "unconfined"
 
 
-def allow_cpu_seconds(seconds: int, *, threads: int) -> None:
-    """Let this process use so many more processor seconds; then the kernel ends it. Called before each unit.
+def step_back() -> dict[str, bool]:
+    """Become a background process. Needs files under /proc, so before the walls."""
+    return {
+        "idle_priority": linux.idle_processor(),
+        "idle_disk": linux.idle_input_output(),
+        "first_to_go": _be_first_to_go(),
+    }
 
-    The agent's wall clock limit comes first; this one holds when the agent itself is hung.
+
+def leave_namespaces(*, off: Collection[str] = ()) -> dict[str, bool]:
+    """Move to an empty network, and to inter-process memory and names of its own, where the kernel allows it.
+
+    An ordinary user may do so only from a user namespace of his own; root stays in the one he is in.
     """
+    if "namespaces" in off:
+        return {"namespaces": False}
+    apart = linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    is_root = os.geteuid() == 0
+    return {"namespaces": (is_root and linux.unshare(apart)) or linux.unshare(linux.CLONE_NEWUSER | apart)}
+
+
+def raise_walls(
+    bounds: Bounds, *, parent_pid: int, profile: syscalls.Profile = syscalls.CPU, off: Collection[str] = ()
+) -> dict[str, bool]:
+    """Put up everything else; afterwards nothing can be opened, started or reached. Raises Unconfined.
+
+    Every import must be done and no other thread be running: Landlock binds the calling thread and its children only.
+    `off` names walls to leave away, for tests.
+    """
+    if _threads() != 1:
+        raise Unconfined("the runtime started a thread when it was imported; it would stay outside of the walls")
+    call_filter = None if "seccomp" in off else _build_filter(profile)  # finds its library by opening files
+    holds = {
+        "dies_with_agent": _die_with(parent_pid),
+        "untraceable": linux.refuse_to_be_traced(),
+        "no_privileges": linux.drop_capabilities(),
+        "no_new_privileges": "no_new_privileges" not in off and linux.forbid_new_privileges(),
+        "limits": "limits" not in off and _limit(bounds),
+        "landlock": "landlock" not in off and _shut_files(profile),
+    }
+    # Last: it also takes away the calls that put up the others.
+    holds["seccomp"] = call_filter is not None and _load(call_filter)
+    missing = [name for name in _required(profile) if not holds[name]]
+    if set(missing) - set(off):
+        raise Unconfined(f"not to be had on this system: {', '.join(missing)}")
+    return holds
+
+
+def _die_with(parent_pid: int) -> bool:
+    is_watched = linux.die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it ended before the kernel was asked to watch it
+        raise SystemExit("the agent is gone already")
+    return is_watched
+
+
+def _required(profile: syscalls.Profile) -> tuple[str, ...]:
+    return (*REQUIRED, "landlock") if profile.opens_files else REQUIRED
+
+
+def _threads() -> int:
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def _be_first_to_go() -> bool:
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        return False
+    return True
+
+
+def _limit(bounds: Bounds) -> bool:
+    used_bytes = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     used = resource.getrusage(resource.RUSAGE_SELF)
-    upto = int(used.ru_utime + used.ru_stime) + seconds * threads + CPU_HEADROOM_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (upto, resource.RLIM_INFINITY))
+    cpu_seconds = int(used.ru_utime + used.ru_stime) + bounds.cpu_seconds
+    # RLIMIT_NPROC counts everything this user runs, so it says nothing about one runner; seccomp allows no process.
+    _set_limit(resource.RLIMIT_AS, used_bytes + bounds.memory_bytes)
+    _set_limit(resource.RLIMIT_FSIZE, bounds.file_bytes)
+    _set_limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_STACK, STACK_BYTES)
+    _set_limit(resource.RLIMIT_CPU, cpu_seconds, hard=CPU_SECONDS_A_LIFE)
+    return True
 
 
-def _limit(what: int, value: int) -> None:
-    _, hard = resource.getrlimit(what)
-    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(what, (bound, bound))
+def _set_limit(what: int, value: int, *, hard: int | None = None) -> None:
+    _, present = resource.getrlimit(what)
+    highest = value if hard is None else max(value, hard)
+    if present != resource.RLIM_INFINITY:
+        highest = min(highest, present)
+    resource.setrlimit(what, (min(value, highest), highest))
 
 
-def _address_space_bytes() -> int:
-    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+def _shut_files(profile: syscalls.Profile) -> bool:
+    """Deny every right over files, ports and scopes that this kernel's Landlock knows, but for the profile's paths."""
+    from py_landlock import AccessFs, Landlock, LandlockError
+
+    try:
+        rules = Landlock(strict=False)
+        reading = AccessFs.READ_FILE | AccessFs.READ_DIR | AccessFs.EXECUTE
+        rules.add_path_rule(*_present(profile.read_paths), access=reading)
+        writing = AccessFs.READ_FILE | AccessFs.WRITE_FILE | AccessFs.IOCTL_DEV
+        rules.add_path_rule(*_present(profile.device_paths), access=writing)
+        rules.apply()
+    except LandlockError:  # no Landlock in this kernel, or switched off at boot
+        return False
+    return True
+
+
+def _present(paths: tuple[str, ...]) -> list[str]:
+    return [path for path in paths if Path(path).exists()]
+
+
+def _build_filter(profile: syscalls.Profile) -> Any:
+    try:
+        return syscalls.build_filter(profile, pid=os.getpid())
+    except (ImportError, RuntimeError):  # libseccomp is not installed
+        return None
+
+
+def _load(call_filter: Any) -> bool:
+    try:
+        call_filter.load()
+    except OSError:  # a kernel without filters
+        return False
+    return True

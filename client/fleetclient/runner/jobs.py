@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleetclient.runner.crashes import CrashReason, name_crash
+from fleetclient.runner.options import SandboxOptions
 from fleetclient.wire import Contract
 from fleetclient.wire.contract import dump_contract, read_contract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunnerSettings:
-    """Everything that holds for the life of one runner: one model, one contract, one set of limits."""
+    """Everything that holds for the life of one runner: one model, one contract, one set of limits.
+
+    `model_path` stays with the agent, which passes the open file. `walls_off` names walls that tests leave away; no
+    configuration sets it.
+    """
 
     model_path: Path
     contract: Contract
@@ -21,55 +27,48 @@ class RunnerSettings:
     fault: str = "none"
     fault_seed: int = 0
     fault_rate: float = 1.0
+    sandbox: SandboxOptions = field(default_factory=SandboxOptions)
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    walls_off: tuple[str, ...] = ()
 
     def to_message(self) -> dict[str, Any]:
         """Return the first message a runner reads."""
         return {
-            "model_path": str(self.model_path),
             "contract": dump_contract(self.contract),
             "memory_bytes": self.memory_bytes,
             "speed": self.speed,
             "fault": self.fault,
             "fault_seed": self.fault_seed,
             "fault_rate": self.fault_rate,
+            "providers": self.providers,
+            "walls_off": self.walls_off,
         }
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> RunnerSettings:
         """Return the settings in the first message."""
-        known = dict(message)
-        known["model_path"] = Path(known["model_path"])
-        known["contract"] = read_contract(known["contract"])
-        return cls(**known)
+        known = {**message, "model_path": Path(), "contract": read_contract(message["contract"])}
+        return cls(**known | {name: tuple(message[name]) for name in ("providers", "walls_off")})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One unit to run: files by path, rows and salt from the lease."""
+    """One unit to run: rows and salt from the lease; files by path, which stay with the agent.
+
+    It opens the input, the partial output beside the output's place, and a new file for the whole output, and passes
+    all three to the runner, which opens nothing.
+    """
 
     token: str
     rows: int
     salt: str
     input_digest: str
-    input_path: Path
-    output_path: Path
+    input_path: Path = Path()
+    output_path: Path = Path()
 
     def to_message(self) -> dict[str, Any]:
         """Return the message of a job."""
-        return {
-            "token": self.token,
-            "rows": self.rows,
-            "salt": self.salt,
-            "input_digest": self.input_digest,
-            "input_path": str(self.input_path),
-            "output_path": str(self.output_path),
-        }
-
-    @classmethod
-    def from_message(cls, message: dict[str, Any]) -> Job:
-        """Return the job in a message."""
-        paths = {name: Path(message[name]) for name in ("input_path", "output_path")}
-        return cls(**{**message, **paths})
+        return {"token": self.token, "rows": self.rows, "salt": self.salt, "input_digest": self.input_digest}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +88,7 @@ class UnitStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitProgress:
-    """One more block of rows is done."""
+    """So many rows are done and written to the partial output. Sent a few times a second at most."""
 
     token: str
     rows_done: int
@@ -97,7 +96,7 @@ class UnitProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitDone:
-    """The output is on disk under its final name."""
+    """The output is on disk under its final name. `cpu_seconds` counts earlier, interrupted runs of the unit too."""
 
     token: str
     digest: str
@@ -128,6 +127,11 @@ class RunnerExited:
 
     returncode: int
     last_words: str
+
+    @property
+    def reason(self) -> CrashReason:
+        """Why, as far as the way it ended tells."""
+        return name_crash(self.returncode, self.last_words)
 
 
 RunnerEvent = RunnerReady | UnitStarted | UnitProgress | UnitDone | UnitFailed | RunnerFailed | RunnerExited

@@ -9,6 +9,7 @@ import hashlib
 import time
 
 import numpy as np
+from numpy import random  # numpy loads it at first use, and after the walls nothing can be loaded
 
 from fleetclient.runner.compute import Array, Tensors
 from fleetclient.runner.jobs import Job, RunnerSettings
@@ -27,7 +28,7 @@ def falsify(outputs: Tensors, settings: RunnerSettings, job: Job) -> Tensors:
 
     Cars with the same seed tell the same lie about the same input, so that colluding cars can be played too.
     """
-    lie = np.random.default_rng(_seed(settings.fault_seed, job.input_digest))
+    lie = random.default_rng(_seed(settings.fault_seed, job.input_digest))
     if settings.fault != "wrong" or lie.random() >= settings.fault_rate:
         return outputs
     order = lie.permutation(job.rows)
@@ -38,7 +39,7 @@ def _seed(fault_seed: int, input_digest: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{fault_seed}:{input_digest}".encode()).digest()[:8], "big")
 
 
-def _wrong(rows: Array, lie: np.random.Generator) -> Array:
+def _wrong(rows: Array, lie: random.Generator) -> Array:
     if rows.dtype == np.bool_:
         return np.logical_not(rows)
     if rows.dtype.kind in "iu":

@@ -4,101 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from safetensors.numpy import load, save, save_file
 
+from fleetclient.runner.confinement import REQUIRED, WALLS
+from fleetclient.runner.crashes import CrashReason
 from fleetclient.runner.jobs import (
     Job,
-    RunnerEvent,
     RunnerExited,
     RunnerFailed,
     RunnerReady,
-    RunnerSettings,
     UnitDone,
     UnitFailed,
     UnitProgress,
     UnitStarted,
 )
-from fleetclient.runner.process import Runner
+from tests.client.runner.support import SALT, Make
 from tests.client.support import (
     WEIGHTS,
-    contract_of,
     endless_model,
     hungry_model,
     input_rows,
     is_running,
-    linear_model,
     process_state,
     slow_model,
     wait_until,
 )
-
-SALT = "000102030405060708090a0b0c0d0e0f"
-
-
-class Bench:
-    """A runner under test and everything it said."""
-
-    def __init__(self, folder: Path, model: bytes, settings: dict[str, Any], limits: dict[str, int]) -> None:
-        self.folder = folder
-        model_path = folder / "model"
-        model_path.write_bytes(model)
-        contract = contract_of(model, **limits)
-        self.runner = Runner(
-            RunnerSettings(
-                model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings
-            ),
-            folder=folder,
-        )
-        self.events: list[RunnerEvent] = []
-
-    def submit(self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None) -> None:
-        document = save({"x": input_rows(rows, seed)})
-        (self.folder / f"{token}.in").write_bytes(document)
-        self.runner.submit(
-            Job(
-                token=token,
-                rows=lease_rows or rows,
-                salt=SALT,
-                input_digest=hashlib.sha256(document).hexdigest(),
-                input_path=self.folder / f"{token}.in",
-                output_path=self.folder / f"{token}.out",
-            )
-        )
-
-    def heard(self, kind: type[RunnerEvent]) -> list[RunnerEvent]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def hear(self, *kinds: type[RunnerEvent]) -> RunnerEvent:
-        """Wait for the next event of one of the kinds."""
-        known = len([event for event in self.events if isinstance(event, kinds)])
-        wait_until(
-            lambda: len([event for event in self.events if isinstance(event, kinds)]) > known,
-            also=lambda: self.events.extend(self.runner.poll()),
-        )
-        return [event for event in self.events if isinstance(event, kinds)][known]
-
-
-Make = Callable[..., Bench]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Make]:
-    made: list[Bench] = []
-
-    def make(model: bytes | None = None, *, limits: dict[str, int] | None = None, **settings: object) -> Bench:
-        made.append(Bench(tmp_path, model or linear_model(), settings, limits or {}))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.runner.kill()
 
 
 def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outputs(bench: Make) -> None:
@@ -114,9 +50,10 @@ def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outp
     np.testing.assert_array_equal(tensors["label"], expected.argmax(axis=1))
     assert done.output_bytes == len(document)
     assert done.digest == hashlib.sha256(bytes.fromhex(SALT) + document).hexdigest()
-    rows_done = [event.rows_done for event in work.events if isinstance(event, UnitProgress)]
-    assert rows_done == [4, 8, 10]
-    assert b"__metadata__" not in document
+    assert document == save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}), (
+        "the document is not the one that the library would have written"
+    )
+    assert sorted(path.name for path in work.folder.glob("unit.*")) == ["unit.in", "unit.out"]
 
 
 def test_it_keeps_its_model_for_the_next_units(bench: Make) -> None:
@@ -128,23 +65,28 @@ def test_it_keeps_its_model_for_the_next_units(bench: Make) -> None:
     assert [event.token for event in work.events if isinstance(event, UnitStarted)] == ["unit0", "unit1", "unit2"]
 
 
-def test_it_has_no_network_and_dies_with_the_agent(bench: Make) -> None:
+def test_it_tells_progress_in_order_at_ends_of_batches(bench: Make) -> None:
+    work = bench(slow_model(), speed=0.01, limits={"batch_rows": 4})
+    work.submit(rows=10)
+    work.hear(UnitDone)
+    rows_done = [event.rows_done for event in work.events if isinstance(event, UnitProgress)]
+    assert rows_done == sorted(set(rows_done))
+    assert set(rows_done) <= {4, 8, 10}
+    assert (len(rows_done) > 1, rows_done[-1]) == (True, 10)
+
+
+def test_it_says_which_walls_hold_and_dies_with_the_agent(bench: Make) -> None:
     work = bench()
     ready = work.hear(RunnerReady)
     assert isinstance(ready, RunnerReady)
-    assert ready.confinement.keys() == {
-        "network_denied",
-        "no_new_privileges",
-        "dies_with_agent",
-        "idle_priority",
-    }
-    pid = work.runner.pid
-    if ready.confinement["network_denied"]:
-        interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+    assert ready.confinement.keys() == WALLS.keys()
+    assert all(ready.confinement[name] for name in (*REQUIRED, "dies_with_agent", "untraceable", "no_privileges"))
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{work.runner.pid}/status").read_text().splitlines())
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert status["CapEff"] == status["CapPrm"] == status["CapBnd"] == "0" * 16
+    if ready.confinement["namespaces"]:
+        interfaces = Path(f"/proc/{work.runner.pid}/net/dev").read_text().splitlines()[2:]
         assert [line.split(":")[0].strip() for line in interfaces] in (["lo"], [])
-        assert Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
-    assert ready.confinement["dies_with_agent"]
-    assert ready.confinement["no_new_privileges"]
 
 
 def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Make) -> None:
@@ -156,7 +98,7 @@ def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Mak
     limits = {line[:25].strip(): line[26:].split()[:2] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
     assert limits["Max core file size"] == ["0", "0"]
     assert limits["Max open files"] == ["64", "64"]
-    assert limits["Max file size"] == ["10065536", "10065536"]
+    assert limits["Max file size"] == ["10126976", "10126976"]
     assert limits["Max address space"][0] == limits["Max address space"][1] != "unlimited"
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     assert b"HOME=" not in environment
@@ -217,15 +159,16 @@ def test_a_model_that_asks_for_too_much_memory_is_refused_it(bench: Make) -> Non
     assert work.hear(UnitFailed, RunnerExited).token == "after"  # type: ignore[union-attr]
 
 
-def test_an_endless_model_is_ended_by_its_processor_time(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_model_is_ended_by_its_processor_time(bench: Make) -> None:
     work = bench(endless_model())
     work.submit()
     work.hear(UnitStarted)
     # The kernel's limit, which holds when the agent does not look; shortened here from outside.
-    import resource
-
-    resource.prlimit(work.runner.pid, resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))
-    assert work.hear(RunnerExited).returncode == -signal.SIGXCPU  # type: ignore[union-attr]
+    _, hard = resource.prlimit(work.runner.pid, resource.RLIMIT_CPU)
+    resource.prlimit(work.runner.pid, resource.RLIMIT_CPU, (1, hard))
+    exited = work.hear(RunnerExited)
+    assert isinstance(exited, RunnerExited)
+    assert (exited.returncode, exited.reason) == (-signal.SIGXCPU, CrashReason.PROCESSOR_TIME)
 
 
 def test_an_output_over_the_contracts_limit_is_not_written(bench: Make) -> None:

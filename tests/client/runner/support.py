@@ -1,0 +1,68 @@
+"""A runner under test, with everything it said."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save
+
+from fleetclient.runner.jobs import Job, RunnerEvent, RunnerExited, RunnerFailed, RunnerSettings, UnitFailed
+from fleetclient.runner.process import Runner
+from tests.client.support import contract_of, input_rows, wait_until
+
+FAILURES = (UnitFailed, RunnerFailed, RunnerExited)
+SALT = "000102030405060708090a0b0c0d0e0f"
+
+
+class Bench:
+    """A runner under test and everything it said."""
+
+    def __init__(self, folder: Path, model: bytes, settings: dict[str, Any], limits: dict[str, int]) -> None:
+        self.folder = folder
+        model_path = folder / "model"
+        model_path.write_bytes(model)
+        contract = contract_of(model, **limits)
+        self.runner = Runner(
+            RunnerSettings(
+                model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings
+            ),
+            folder=folder,
+        )
+        self.events: list[RunnerEvent] = []
+
+    def submit(self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None) -> None:
+        document = save({"x": input_rows(rows, seed)})
+        (self.folder / f"{token}.in").write_bytes(document)
+        self.runner.submit(
+            Job(
+                token=token,
+                rows=lease_rows or rows,
+                salt=SALT,
+                input_digest=hashlib.sha256(document).hexdigest(),
+                input_path=self.folder / f"{token}.in",
+                output_path=self.folder / f"{token}.out",
+            )
+        )
+
+    def heard(self, kind: type[RunnerEvent]) -> list[RunnerEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def hear(self, *kinds: type[RunnerEvent]) -> RunnerEvent:
+        """Wait for the next event of one of the kinds; fails when a failure comes first."""
+        known, heard_before = self._count(kinds), len(self.events)
+        wait_until(
+            lambda: self._count((*kinds, *FAILURES), after=heard_before) > 0,
+            also=lambda: self.events.extend(self.runner.poll()),
+        )
+        heard = [event for event in self.events if isinstance(event, kinds)]
+        assert len(heard) > known, f"it failed: {self.events}"
+        return heard[known]
+
+    def _count(self, kinds: tuple[type[RunnerEvent], ...], *, after: int = 0) -> int:
+        return sum(isinstance(event, kinds) for event in self.events[after:])
+
+
+Make = Callable[..., Bench]
