@@ -95,9 +95,11 @@ def _empty_tables(_: object) -> None:
             " AND relname NOT IN ('django_migrations', 'django_content_type', 'auth_permission')"
         )
         (tables,) = cursor.fetchone()
-        cursor.execute("ALTER TABLE transfer DISABLE TRIGGER USER")
-        cursor.execute(f"TRUNCATE {tables} CASCADE")
-        cursor.execute("ALTER TABLE transfer ENABLE TRIGGER USER")
+        for switch in ("DISABLE", "ENABLE"):
+            for immutable in ("transfer", "admission_log"):
+                cursor.execute(f"ALTER TABLE {immutable} {switch} TRIGGER USER")
+            if switch == "DISABLE":
+                cursor.execute(f"TRUNCATE {tables} CASCADE")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -22,6 +22,11 @@ FLEET: EnginePolicy = env.engine_policy()
 FLEET_TOKEN_KEY: bytes = env.token_key()
 FLEET_DIRECTOR_KEY: bytes = env.director_key()
 BLOB_STORE_URL: str = env.blob_store_url()
+# Whether a batch waits until the admission service has signed its model. Without it cars hand the work back, unless
+# they are simulations that trust their server.
+FLEET_ADMISSION_REQUIRED: bool = env.flag("FLEET_ADMISSION_REQUIRED", default=True)
+# The admission service's own folder: keys, repository, log. No web process can or needs to read it.
+FLEET_ADMISSION_FOLDER = env.admission_folder()
 
 SECRET_KEY: str = env.secret_key()
 DEBUG = False

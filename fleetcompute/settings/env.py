@@ -122,6 +122,11 @@ def director_key() -> bytes:
     return _key_from_hex("FLEET_DIRECTOR_KEY", value, key_bytes=DIRECTOR_SEED_BYTES)
 
 
+def admission_folder() -> Path:
+    """Return the folder of the admission service: FLEET_ADMISSION_FOLDER, else `admission` in FLEET_HOME."""
+    return Path(text("FLEET_ADMISSION_FOLDER") or fleet_home() / "admission").expanduser().absolute()
+
+
 def engine_policy() -> EnginePolicy:
     """Return the engine's policy with the FLEET_… overrides of the environment."""
     return read_policy(os.environ)

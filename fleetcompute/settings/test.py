@@ -13,3 +13,5 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 WHITENOISE_AUTOREFRESH = True  # no scan of the static folders at each start of the test client
+# Tests make models that no admission service has seen; those of admission itself turn it on.
+FLEET_ADMISSION_REQUIRED = False

@@ -9,12 +9,14 @@ from workunits.models.accounts import ApiKey, Owner, Project, User
 from workunits.models.batches import Batch, BatchProgress, Shard
 from workunits.models.catalog import Blob, Dataset, OnnxModel
 from workunits.models.ledger import Account, AccountBalance, Transfer
+from workunits.models.trust import AdmissionLogEntry, ModelAdmission, TrustFile, TrustOrder
 from workunits.models.units import EarningItem, Replica, Unit, UnitEvent
 from workunits.models.vehicles import DevicePairing, Vehicle, VehiclePresence
 
 __all__ = [
     "Account",
     "AccountBalance",
+    "AdmissionLogEntry",
     "ApiKey",
     "Batch",
     "BatchProgress",
@@ -22,12 +24,15 @@ __all__ = [
     "Dataset",
     "DevicePairing",
     "EarningItem",
+    "ModelAdmission",
     "OnnxModel",
     "Owner",
     "Project",
     "Replica",
     "Shard",
     "Transfer",
+    "TrustFile",
+    "TrustOrder",
     "Unit",
     "UnitEvent",
     "User",

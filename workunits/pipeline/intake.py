@@ -23,6 +23,7 @@ from workunits.domain.types import TensorSpec
 from workunits.models import Batch, BatchProgress, Dataset, OnnxModel
 from workunits.sandbox.admit import admit
 from workunits.sandbox.report import AdmissionRequest
+from workunits.store.admissions import request_admission
 from workunits.store.blobs import get_blob_store, record_blob
 from workunits.store.datasets import DatasetRefused, read_dataset_facts
 
@@ -85,13 +86,16 @@ def admit_model(
     outputs_override: list[dict[str, Any]] | None = None,
     now: datetime,
 ) -> OnnxModel:
-    """Examine the model file in the sandbox, then store it. Takes seconds, in no transaction. Raises ModelRefused."""
+    """Examine the model file in the sandbox, store it, and ask the admission service to let cars run it.
+
+    Takes seconds, in no transaction. Raises ModelRefused.
+    """
     request = AdmissionRequest(fixed_dims=fixed_dims or {}, batch_rows=batch_rows, outputs=outputs_override)
     facts = admit(path, request)
     stored = get_blob_store().put_file(path)
     with transaction.atomic():
         record_blob(stored, now)
-        return OnnxModel.objects.create(
+        model = OnnxModel.objects.create(
             project_id=project_id,
             name=name,
             blob_id=stored.sha256,
@@ -104,6 +108,9 @@ def admit_model(
             memory_bytes=facts.memory_bytes,
             created_at=now,
         )
+        stated = {"fixed_dims": request.fixed_dims, "batch_rows": request.batch_rows, "outputs": request.outputs}
+        request_admission(model, request=stated, now=now)
+        return model
 
 
 def register_dataset(*, project_id: int, name: str, format: str, path: Path, now: datetime) -> Dataset:  # noqa: A002

@@ -1,15 +1,16 @@
 """Split: cut a batch's dataset into work units.
 
-In: a queued batch. Out: shard blobs, shard and unit rows. Moves: batch QUEUED -> IN_PROGRESS, or FAILED where its
-dataset cannot be read. The blobs are written first, by content, before any row; the transaction then shows all rows at
-once. So a crash at any point leaves nothing but blobs, and the next run writes those again for nothing.
+In: a queued batch whose model the admission service has signed. Out: shard blobs, shard and unit rows. Moves: batch
+QUEUED -> IN_PROGRESS, or FAILED where its dataset cannot be read or its model was refused. The blobs are written first,
+by content, before any row; the transaction then shows all rows at once. So a crash at any point leaves nothing but
+blobs, and the next run writes those again for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -25,11 +26,16 @@ from workunits.domain.splitting import (
     count_units,
 )
 from workunits.domain.tensors import HEADER_BYTES_MAX, document_bytes
+from workunits.models import ModelAdmission
+from workunits.store.admissions import get_admission, note_awaiting
 from workunits.store.blobs import BlobMissing, get_blob_store
 from workunits.store.datasets import DatasetRefused, iter_row_blocks
 from workunits.store.shards import SplitSource, WrittenShard, fail_queued_batch, get_split_source, publish_split
 from workunits.store.stage_claims import claim_stage
 from workunits.store.unit_spool import UnitSpool
+
+# What a researcher sees of a batch whose model is still being examined.
+AWAITING_ADMISSION: Final = "awaiting_admission"
 
 
 class SplitRefused(FleetError):
@@ -47,7 +53,19 @@ def split_batch(*, batch_id: int, now: datetime) -> bool:
         if not claim_stage(stage="split", batch_id=batch_id):
             return False
         source = get_split_source(batch_id)
-        return source is not None and _split(source, now)
+        return source is not None and _is_admitted(batch_id, now) and _split(source, now)
+
+
+def _is_admitted(batch_id: int, now: datetime) -> bool:
+    """Whether cars may run the batch's model; a batch waits for that, and fails where they never may."""
+    if not settings.FLEET_ADMISSION_REQUIRED:
+        return True
+    state, reason = get_admission(batch_id)
+    if state == ModelAdmission.State.REQUESTED:
+        note_awaiting(batch_id, reason=AWAITING_ADMISSION)
+    elif state != ModelAdmission.State.SIGNED:
+        fail_queued_batch(batch_id=batch_id, reason=f"The model was not admitted: {reason}", now=now)
+    return state == ModelAdmission.State.SIGNED
 
 
 def _split(source: SplitSource, now: datetime) -> bool:

@@ -98,6 +98,7 @@ def publish_split(
     lane = fetch_one("split_find_lane", {"batch_id": batch_id})
     Batch.objects.filter(id=batch_id).update(
         status=BatchStatus.IN_PROGRESS.value,
+        status_reason="",
         started_at=now,
         lane=lane[0] if lane else -1,
         unit_rows=unit_rows,

@@ -123,14 +123,11 @@ class TrustGate:
         if self.is_off:
             return Admission.ADMITTED
         model = self._verdict.models.get(sha256)
-        now = self._clock.now()
-        if model is None or (not model.is_listed and now - model.checked_at > REFUSED_SECONDS):
+        if model is None or self._is_stale(model):
             return Admission.PENDING
         if not model.is_listed or model.size_bytes != size_bytes:
             return Admission.REFUSED
-        if now >= model.valid_until or self.stop_reason():
-            return Admission.PENDING
-        return Admission.ADMITTED
+        return Admission.PENDING if self.stop_reason() else Admission.ADMITTED
 
     def is_admitted(self, sha256: str, size_bytes: int) -> bool:
         """Return whether a model may run now."""
@@ -221,11 +218,14 @@ class TrustGate:
 
     def _due_at(self) -> float:
         with self._lock:
-            wanted = list(self._wanted.items())
-        is_pending = not self.last_error and any(
-            self.judge(sha256, size_bytes) is Admission.PENDING for sha256, size_bytes in wanted
-        )
-        return min(self._next_at, self._looked_at + LOOK_GAP_SECONDS) if is_pending else self._next_at
+            wanted = [self._verdict.models.get(sha256) for sha256 in self._wanted]
+        if self.last_error or not any(model is None or self._is_stale(model) for model in wanted):
+            return self._next_at
+        return min(self._next_at, self._looked_at + LOOK_GAP_SECONDS)
+
+    def _is_stale(self, model: ModelVerdict) -> bool:
+        now = self._clock.now()
+        return now >= model.valid_until if model.is_listed else now - model.checked_at > REFUSED_SECONDS
 
     def _refresh_seconds(self) -> float:
         signed = self._verdict.config.refresh_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from fleetcompute.api.vehicle import account, pairing, views
+from fleetcompute.api.vehicle import account, pairing, trust_files, views
 
 urlpatterns = [
     path("pair/device", pairing.device),
@@ -14,4 +14,5 @@ urlpatterns = [
     path("account", account.account),
     path("outputs/<str:token>", views.output),
     path("blobs/<str:sha256>", views.blob),
+    path("trust/<path:name>", trust_files.trust_file),
 ]
