@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
+from pathlib import Path
 
-from fleetclient.cli.session import EXIT_OK, Session
+from fleetclient.cli.session import EXIT_ERROR, EXIT_OK, Session
+from fleetclient.errors import ClientError
+
+# What `unpair` removes in any case, and what only `--wipe` does: results and history may be worth keeping.
+FORGOTTEN = ("identity", "trust", "server-rules.json", "last-sync.json", "status.json")
+WIPED = (
+    "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "history.sqlite", "history.sqlite-wal",
+    "history.sqlite-shm", "usage.json", "control.json", "crashes.json", "selftest.json", "inputs", "outputs",
+)  # fmt: skip
 
 
 def run(session: Session) -> int:
@@ -31,3 +42,89 @@ def pair(session: Session) -> int:
     network = Network(origin=config.server, identity=identity)
     pair_car(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
     return EXIT_OK
+
+
+def unpair(session: Session) -> int:
+    """Forget who this car is, after telling the server if it can be reached."""
+    state = session.state
+    state.lock()
+    if not _is_sure(session):
+        print("Nothing was changed.", file=sys.stderr)
+        return EXIT_ERROR
+    is_told = _say_goodbye(session)
+    removed = wipe(state.folder, session.config.cache_dir, everything=session.options.wipe)
+    told = "The work it held went back." if is_told else "The server was not told; work it held goes to others later."
+    text = (
+        f"{len(removed)} files and folders were removed from {state.folder}. {told} Remove the car in the portal, too."
+    )
+    session.show({"unpaired": True, "server_told": is_told, "removed": [str(path) for path in removed]}, text)
+    return EXIT_OK
+
+
+def wipe(state: Path, cache: Path, *, everything: bool) -> list[Path]:
+    """Remove the identity, or all that this client has ever stored; return what was removed."""
+    names = (*FORGOTTEN, *WIPED) if everything else FORGOTTEN
+    paths = [state / name for name in names] + ([cache] if everything else [])
+    removed = [path for path in paths if path.exists()]
+    for path in removed:
+        # The key's bytes go first: an unlinked file can be read from a disk for a long time.
+        for file in [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]:
+            _overwrite(file)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return removed
+
+
+def _overwrite(file: Path) -> None:
+    if file.parent.name == "identity" and not file.is_symlink():
+        with file.open("r+b") as opened:
+            opened.write(b"\0" * file.stat().st_size)
+            opened.flush()
+            os.fsync(opened.fileno())
+
+
+def _is_sure(session: Session) -> bool:
+    if session.options.yes:
+        return True
+    lost = "identity, results that were not sent, and history" if session.options.wipe else "identity"
+    try:
+        answer = input(f"This removes the car's {lost} from this computer. Type yes to go on: ")
+    except EOFError:
+        return False
+    return answer.strip().lower() == "yes"
+
+
+def _say_goodbye(session: Session) -> bool:
+    """Offer what is finished and give back what is held, in one last message; return whether the server has heard."""
+    from fleetclient.agent.exchange import build_sync
+    from fleetclient.clock import boot_id
+    from fleetclient.identity import Identity
+    from fleetclient.journal import Journal
+    from fleetclient.machine import describe_agent
+    from fleetclient.network import Network
+    from fleetclient.spool import Spool
+    from fleetclient.units import UnitState
+    from fleetclient.vehicle.source import VehicleState
+    from fleetclient.wire import Capacity, HandBack, encode_sync_request
+
+    config, state = session.config, session.state
+    identity = Identity(state.identity)
+    if identity.vehicle_id is None or identity.is_revoked or not config.server:
+        return False
+    journal = Journal(state.journal, boot_id=boot_id())
+    held = [unit.token for unit in journal.list_units(UnitState.HELD)]
+    journal.hand_back(HandBack(token=token, kind="returned", reason="shutting_down") for token in held)
+    request = build_sync(
+        journal=journal,
+        spool=Spool(state.folder),
+        agent=describe_agent(config.state_dir),
+        state=VehicleState(eligible=False, reasons=("shutting_down",)),
+        capacity=Capacity(replicas=0, memory_bytes=config.memory_bytes_reported, opset_max=1),
+        models=(),
+    )
+    journal.close()
+    try:
+        Network(origin=config.server, identity=identity).sync(encode_sync_request(request))
+    except ClientError as error:
+        print(f"fleetclient: the server was not told: {error}", file=sys.stderr)
+        return False
+    return True

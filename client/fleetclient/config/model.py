@@ -22,6 +22,7 @@ from fleetclient.logs import FORMATS, LEVELS
 from fleetclient.rules.rules import Rules
 from fleetclient.runner.options import SandboxOptions
 from fleetclient.trust.options import TrustOptions
+from fleetclient.update.options import UpdateOptions
 from fleetclient.vehicle.options import VehicleOptions
 
 NAME_CHARS_MAX = 80
@@ -54,6 +55,7 @@ class Config:
     vehicle: VehicleOptions = field(default_factory=VehicleOptions)
     sandbox: SandboxOptions = field(default_factory=SandboxOptions)
     trust: TrustOptions = field(default_factory=TrustOptions)
+    update: UpdateOptions = field(default_factory=UpdateOptions)
     cache: CacheConfig = field(default_factory=CacheConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)

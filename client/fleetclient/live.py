@@ -1,0 +1,90 @@
+"""A look at the car without an agent: the source is asked for some seconds, then the rules are asked once.
+
+For `rules explain` and `doctor`. It takes no lock and changes nothing, so it may run beside an agent.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass
+
+from fleetclient.clock import boot_seconds, wall_seconds
+from fleetclient.config import Config
+from fleetclient.control import ControlState
+from fleetclient.rules.decision import Decision, LocalFacts, Memory, Now
+from fleetclient.rules.eligibility import evaluate
+from fleetclient.rules.rules import Rules, RulesInvalid, read_rules
+from fleetclient.rules.tighten import tighten
+from fleetclient.state import StateFolder
+from fleetclient.usage import UsageMeter
+from fleetclient.vehicle.factory import make_source
+from fleetclient.vehicle.signals import Signals
+
+LISTEN_SECONDS = 5.0
+# After the first news more usually follows at once: a broker delivers its retained topics one by one.
+SETTLE_SECONDS = 0.5
+# As the agent would see it once everything has been well for long enough: the question is what holds the car back.
+WAITED = Memory(was_allowed=False, open_since_elapsed=float("-inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveLook:
+    """What was heard and decided. `problem` is why the source says nothing, empty when it speaks."""
+
+    signals: Signals
+    rules: Rules
+    now: Now
+    decision: Decision
+    problem: str
+
+
+def look_now(config: Config, *, listen_seconds: float = LISTEN_SECONDS) -> LiveLook:
+    """Return the verdict of this moment; takes up to `listen_seconds`. Raises SourceInvalid for an unusable source."""
+    signals, problem = listen(config, listen_seconds=listen_seconds)
+    rules = rules_in_force(config)
+    now = Now(unix=wall_seconds(), elapsed=boot_seconds())
+    decision = evaluate(signals, rules, now, facts=gather_facts(config), memory=WAITED)
+    return LiveLook(signals=signals, rules=rules, now=now, decision=decision, problem=problem)
+
+
+def listen(config: Config, *, listen_seconds: float = LISTEN_SECONDS) -> tuple[Signals, str]:
+    """Return what the configured source says within some seconds, and why it says nothing if it does not."""
+    woken = threading.Event()
+    began_at = boot_seconds()
+    source = make_source(config.vehicle, folder=config.folder, began_at=began_at)
+    source.start(woken.set)
+    try:
+        if woken.wait(listen_seconds):
+            time.sleep(min(SETTLE_SECONDS, listen_seconds))
+        signals = source.read(boot_seconds())
+        problem = str(getattr(source, "problem", ""))
+    finally:
+        source.stop()
+    is_silent = all(reading is None or reading.value is None for _, reading in signals)
+    return signals, problem or ("it has said nothing yet" if is_silent else "")
+
+
+def rules_in_force(config: Config) -> Rules:
+    """Return the owner's rules, made stricter by what the server last said, if it said anything."""
+    path = config.state_dir / "server-rules.json"
+    try:
+        return tighten(config.rules, read_rules(json.loads(path.read_bytes())))
+    except (OSError, ValueError, RulesInvalid):
+        return config.rules
+
+
+def gather_facts(config: Config) -> LocalFacts:
+    """Return what the state folder knows: the pause and the day's usage. Makes no folder that is not there."""
+    if not config.state_dir.is_dir():
+        return LocalFacts()
+    state = StateFolder(config.state_dir)
+    usage, control = UsageMeter(state.usage), ControlState(state.folder).read()
+    return LocalFacts(
+        bytes_today=usage.bytes_today,
+        bytes_this_month=usage.bytes_this_month,
+        worked_seconds_today=usage.worked_seconds_today,
+        paused_until_unix=control.paused_until_unix,
+        is_finishing=control.is_finishing,
+    )
