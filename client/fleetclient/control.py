@@ -34,19 +34,21 @@ _UNREADABLE = Control(paused_until_unix=math.inf)
 
 
 class ControlState:
-    """The control file of one state folder. Safe to use from several threads.
+    """The control file of one state folder. Safe to use from several threads."""
 
-    `changed` is called after each wish made here, before it is forced to disk: it must only wake somebody.
-    """
-
-    def __init__(self, folder: Path, *, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / CONTROL_FILE
-        self._changed = changed
+        self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
+        self._storing = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._unstored = False
         self._control = NOTHING_ASKED
         self.read()
+
+    def call_when_changed(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each wish made here, before it is forced to disk: it must only wake somebody."""
+        self._changed = changed
 
     def pause(self, until_unix: float = math.inf) -> None:
         """Stop work until a moment, or until `resume`. Raises OSError when that cannot be stored; it counts anyway."""
@@ -78,11 +80,15 @@ class ControlState:
         with self._lock:
             self._control, self._unstored = control, True
         self._changed()
-        write_durably(self._path, _dump(control))
-        fail_point("control_written")
-        with self._lock:
-            if self._control is control:
-                self._unstored = False
+        # One writer at a time, and each writes the last wish: else the earlier of two could be the one that stays.
+        with self._storing:
+            with self._lock:
+                latest = self._control
+            write_durably(self._path, _dump(latest))
+            fail_point("control_written")
+            with self._lock:
+                if self._control is latest:
+                    self._unstored = False
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -1,6 +1,6 @@
 """Where the files of units lie: inputs to run and outputs to offer, one of each a token, complete or not there.
 
-Beside an output that is not there yet lies the unit's partial output, which the runner goes on with (`runner.checkpoints`).
+Where an output is not there yet lies the unit's partial one, which the runner goes on with (`runner.checkpoints`).
 """
 
 from __future__ import annotations

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from fleetclient.agent.admission import Admission
 from fleetclient.agent.background import ThreadedBackground
 from fleetclient.agent.brake import Brake
+from fleetclient.agent.facts import Facts
 from fleetclient.agent.guard import Guard
 from fleetclient.agent.loop import Agent
 from fleetclient.agent.parts import Parts
 from fleetclient.agent.rig import Rig
+from fleetclient.agent.rulebook import Rulebook
 from fleetclient.agent.timesheet import Timesheet
+from fleetclient.agent.watch import Watcher
 from fleetclient.agent.workshop import Workshop
 from fleetclient.cache import ModelCache
 from fleetclient.clock import boot_id, boot_seconds, wall_seconds
@@ -22,12 +25,17 @@ from fleetclient.journal import Journal
 from fleetclient.logs import Log
 from fleetclient.machine import describe_agent, opset_max
 from fleetclient.network import Network
+from fleetclient.rules.rules import Rules
 from fleetclient.runner.crashes import CrashBook, CrashReason
 from fleetclient.spool import Spool
 from fleetclient.state import StateFolder
 from fleetclient.trust.gate import TrustGate
 from fleetclient.units import UnitState
 from fleetclient.usage import UsageMeter
+from fleetclient.vehicle.factory import make_source
+from fleetclient.vehicle.scripted import ScriptedSource
+from fleetclient.vehicle.source import SignalSource
+from fleetclient.wire import SyncAnswer
 
 
 def build_rig(
@@ -42,7 +50,7 @@ def build_rig(
 
     journal = Journal(state.journal, boot_id=boot_id())
     spool, cache = _open_files(config, state, journal)
-    brake, control = Brake(), ControlState(state.folder)
+    brake = Brake()
     gate = TrustGate(
         options=config.trust,
         origin=config.server,
@@ -53,7 +61,25 @@ def build_rig(
     )
     crashes = CrashBook(state.folder / "crashes.json")
     background = ThreadedBackground(wake)
-    watcher = make_watcher(config, brake=brake, now=now)
+    rulebook = Rulebook(local=config.rules, path=state.server_rules, log=log)
+    source = make_source(config.vehicle, folder=config.folder, began_at=now)
+    control = ControlState(state.folder)
+    watcher = make_watcher(
+        source=source,
+        rules=lambda: rulebook.rules,
+        facts=Facts(usage=usage, control=control),
+        brake=brake,
+        log=log,
+        stop_reason=gate.stop_reason,
+        unix=unix,
+    )
+    guard = Guard(watcher, wake_loop=wake)
+    control.call_when_changed(guard.wake)
+
+    def hear(answer: SyncAnswer) -> None:
+        if rulebook.adopt_server(answer.rules or {}):
+            guard.wake()
+
     parts = Parts(
         config=config,
         state=state,
@@ -85,12 +111,14 @@ def build_rig(
         info=lambda: describe_agent(config.state_dir),
         log=log,
         opset_max=opset_max(config.state_dir),
+        heard=hear,
+        news=guard.wake,
     )
     return Rig(
         agent=Agent(parts, now=now),
-        source=None,
+        source=source,
         watcher=watcher,
-        guard=Guard(watcher, wake_loop=wake),
+        guard=guard,
         control=control,
         usage=usage,
         gate=gate,
@@ -119,38 +147,27 @@ def ask_refusals(crashes: CrashBook, unix: Callable[[], float]) -> Callable[[str
     return lambda sha256: crashes.get(sha256, now=unix()).refused_until
 
 
-class ScriptWatch:
-    look = None
-
-    def __init__(self, script, brake):
-        self._script = script
-        self._brake = brake
-        self._due = 0.0
-
-    def read(self, now):
-        state = self._script.read(now)
-        if not state.eligible:
-            self._brake.press()
-        self._due = now + 0.1
-        return state
-
-    def due_at(self):
-        return self._due
-
-
-def make_watcher(config, *, brake, now):
-    v = config.vehicle
-    from fleetclient.vehicle.simulated import SimulatedVehicle
-
-    return ScriptWatch(
-        SimulatedVehicle(
-            began_at=now,
-            away=v.away,
-            away_file=config.folder / v.away_file if v.away_file else None,
-            away_reason=v.away_reason,
-            start_delay_seconds=v.start_delay_seconds,
-        ),
-        brake,
+def make_watcher(
+    *,
+    source: SignalSource,
+    rules: Callable[[], Rules],
+    facts: Facts,
+    brake: Brake,
+    log: Log,
+    stop_reason: Callable[[], str],
+    unix: Callable[[], float],
+) -> Watcher:
+    """Return what watches the car that the configuration names."""
+    script = source.absent_seconds if isinstance(source, ScriptedSource) else None
+    return Watcher(
+        source=source,
+        rules=rules,
+        facts=facts.read,
+        brake=brake,
+        log=log,
+        stop_reason=stop_reason,
+        script=script,
+        unix=unix,
     )
 
 

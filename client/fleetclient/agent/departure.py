@@ -12,11 +12,19 @@ from fleetclient.failpoints import fail_point
 from fleetclient.units import UnitState
 from fleetclient.vehicle.source import VehicleState
 
+# The car is about to be fit for work: nothing is given up for that.
+SETTLING = frozenset({"settling"})
+# After a start nothing was heard of the car yet, and perhaps not of the fleet: no news is no departure for so long.
+START_SECONDS_MAX = 120.0
+NO_NEWS = SETTLING | {"signal_stale", "suspended_ops"}
+
 
 class Departure:
     """Follows the car. `state` is what it last said."""
 
-    def __init__(self, parts: Parts, returns: Returns) -> None:
+    def __init__(self, parts: Parts, returns: Returns, *, now: float) -> None:
+        self._began_at = now
+        self._was_heard = False
         self._parts = parts
         self._returns = returns
         self.state = VehicleState(eligible=True)
@@ -35,7 +43,12 @@ class Departure:
         if before.eligible != self.state.eligible:
             self._log()
         if self.state.eligible:
+            self._was_heard = True
             return False
+        self._parts.workshop.free_frozen(now)
+        if self._is_about_to_begin(now):
+            return False
+        self._was_heard = True
         self._parts.timesheet.end(self.state.reasons[0])
         return self._leave_units(now)
 
@@ -56,5 +69,10 @@ class Departure:
             self._parts.workshop.kill()  # nothing is kept that it could go on with
         if leaving:
             self._returns.give_back(leaving, self.state.reasons[0])
-        self._parts.workshop.free_frozen(now)
         return bool(leaving)
+
+    def _is_about_to_begin(self, now: float) -> bool:
+        """Return True while the car's no is one of waiting and not of leaving."""
+        reasons = set(self.state.reasons)
+        is_new = not self._was_heard and now - self._began_at < START_SECONDS_MAX
+        return reasons <= SETTLING or (is_new and reasons <= NO_NEWS)

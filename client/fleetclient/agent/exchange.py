@@ -68,6 +68,7 @@ def build_sync(
 class Changes:
     """What an answer changed, for the loop to act on."""
 
+    answer: SyncAnswer
     leased: list[Unit] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     to_upload: list[str] = field(default_factory=list)
@@ -82,7 +83,7 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
     the next sync brings another.
     """
     fail_point("sync_answered")
-    changes = Changes()
+    changes = Changes(answer=answer)
     settled: list[str] = []
     for outcome in answer.outcomes:
         unit = journal.get(outcome.token)

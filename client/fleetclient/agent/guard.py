@@ -1,4 +1,4 @@
-"""A thread that does nothing but watch: when the car leaves, the runner is frozen whatever the agent's loop is doing."""
+"""A thread that only watches: when the car leaves, the runner is frozen whatever the agent's loop is doing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fleetclient.vehicle.source import VehicleState
 class Watched(Protocol):
     """A source that freezes the runner by itself when the answer is no, and says when it wants to be read again."""
 
-    def read(self, now: float) -> VehicleState:
-        """Return the state at `now`; the runner is frozen by the time it returns a no."""
+    def refresh(self, now: float) -> VehicleState:
+        """Look and return the state at `now`; the runner is frozen by the time it returns a no."""
         ...
 
     def due_at(self) -> float:
@@ -55,7 +55,7 @@ class Guard:
     def _serve(self) -> None:
         before: VehicleState | None = None
         while not self._is_over:
-            state = self._watched.read(self._now())
+            state = self._watched.refresh(self._now())
             # A shorter absence is no news; a different verdict, reason or wish is.
             if before is None or _news(state) != _news(before):
                 before = state

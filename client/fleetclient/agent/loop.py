@@ -44,7 +44,7 @@ class Agent:
         self._parts = parts
         self._returns = Returns(parts)
         self._courier = Courier(parts)
-        self._departure = Departure(parts, self._returns)
+        self._departure = Departure(parts, self._returns, now=now)
         self._shyness = Shyness()
         self.syncing = Syncing(parts, now=now)
         self.completed_count = 0
@@ -111,6 +111,7 @@ class Agent:
     def _settle_sync(self, ended: Ended, now: float) -> None:
         changes = self.syncing.settle(ended, now)
         if changes is not None:
+            self._parts.heard(changes.answer)
             refusals = [refusal for unit in changes.leased if (refusal := self._refuse(unit))]
             self._returns.write(refusals)
             self._shyness.leased(len(changes.leased), refused=len(refusals), now=now)
@@ -120,6 +121,7 @@ class Agent:
             raise ended.error
         if ended.error is not None:
             self._parts.log.warning("trust_not_refreshed", error=str(ended.error))
+        self._parts.news()
 
     def _refuse(self, unit: Unit) -> HandBack | None:
         needed, granted = unit.contract.limits.memory_bytes, self._parts.config.memory_bytes_reported

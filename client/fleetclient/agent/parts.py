@@ -26,7 +26,8 @@ class Parts:
     """All parts of one agent. They share nothing with another agent but the machine.
 
     `info` says what each sync says of this client; `opset_max` is the newest ONNX opset the runtime is known to run;
-    `heard` is called with every answer to a sync, for the parts that the loop does not know.
+    `heard` is called with every answer to a sync, for the parts that the loop does not know; `news` when the car should
+    be looked at anew.
     """
 
     config: Config
@@ -44,4 +45,5 @@ class Parts:
     info: Callable[[], AgentInfo]
     log: Log
     opset_max: int = 23
-    heard: Callable[[SyncAnswer], None] = lambda answer: None
+    heard: Callable[[SyncAnswer], None] = lambda _: None
+    news: Callable[[], None] = lambda: None

@@ -40,15 +40,13 @@ class Rig:
 
     def start(self) -> None:
         """Begin to listen to the car and to watch."""
-        if self.source is not None:
-            self.source.start(self.guard.wake)
+        self.source.start(self.guard.wake)
         self.guard.start()
 
     def stop(self) -> None:
         """Stop watching and listening."""
         self.guard.stop()
-        if self.source is not None:
-            self.source.stop()
+        self.source.stop()
 
     def close(self) -> None:
         """Store what is counted and close the files."""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -44,10 +44,6 @@ class StopFlag:
         """Take the signals from now on. Main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._set)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep in another thread; the process ends around it when it is told to stop."""
-        threading.Event().wait(seconds)
 
     def _set(self, *_: int | FrameType | None) -> None:
         if not self.is_set:
@@ -88,7 +84,7 @@ def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) 
 
     def work() -> None:
         try:
-            pair(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=stop.sleep)
+            pair(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
         except Exception as error:  # noqa: BLE001 - the edge of a thread; raised again in the main one
             failures.append(error)
         stop.waker.wake()
@@ -127,9 +123,9 @@ def _loop(rig: Rig, desk: Desk, stop: StopFlag) -> None:
     agent.shut_down(boot_seconds())
 
 
-def _exit_late(wait: Callable[[float], object] = threading.Event().wait) -> None:
+def _exit_late() -> None:
     """End the process when its orderly end takes too long: what is not on disk by then is done again."""
-    wait(EXIT_SECONDS_MAX)
+    time.sleep(EXIT_SECONDS_MAX)
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(EXIT_OK)

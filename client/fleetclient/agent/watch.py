@@ -1,6 +1,6 @@
 """Watching the car: signals, the computer's own facts and the rules become one verdict, and a no freezes the runner.
 
-`read` is called by the loop and by the guard's thread; whoever is first sees the change. Nothing here waits.
+The loop and the guard's thread both look; whoever is first sees the change. Nothing here waits or writes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from fleetclient.agent.brake import Brake
 from fleetclient.clock import wall_seconds
 from fleetclient.logs import Log
 from fleetclient.rules.decision import Decision, Gate, LocalFacts, Memory, Now
+from fleetclient.rules.eligibility import evaluate
 from fleetclient.rules.rules import Rules
 from fleetclient.vehicle.signals import Signals
-from fleetclient.vehicle.source import VehicleSource, VehicleState
+from fleetclient.vehicle.source import VehicleState
 
-# A look from memory is due at least this often: facts such as temperatures and caps wake nobody.
+# A look is due at least this often: facts such as temperatures and caps wake nobody.
 LOOK_SECONDS_MAX = 5.0
 LOOK_SECONDS_MIN = 0.05
-FINISHING = "finishing"
 SUSPENDED = "suspended_ops"
+# What a car remembers that has always been fit for work: it begins the moment its script lets it.
+ALWAYS_WAS_FIT = Memory(was_allowed=True, open_since_elapsed=float("-inf"))
 
 
 class Readable(Protocol):
@@ -30,14 +32,6 @@ class Readable(Protocol):
 
     def read(self, now_elapsed: float) -> Signals:
         """Return the latest snapshot, from memory."""
-        ...
-
-
-class Evaluate(Protocol):
-    """The one pure function of the rules."""
-
-    def __call__(self, signals: Signals, rules: Rules, now: Now, *, facts: LocalFacts, memory: Memory) -> Decision:
-        """Return the verdict."""
         ...
 
 
@@ -55,9 +49,9 @@ class Look:
 class Watcher:
     """Decides whether the car may compute. Safe to use from several threads.
 
-    `overlay` gives signals that this computer knows better than the car, such as the network it is on; `script` is a
-    car that plays a schedule: away when the schedule says so, whatever the rules say. `stop_reason` is why the whole
-    fleet was stopped, empty when it was not. `clock_offset_seconds` is the server's clock less this machine's.
+    `overlay` gives signals that this computer knows better than the car, such as the network it is on. `stop_reason` is
+    why nothing at all may run here, whatever the car says; empty when it may. `unix` is the time by the server's clock.
+    A scripted car has a `script`, which says how long its absence lasts where that is known, and waits for nothing.
     """
 
     def __init__(
@@ -65,106 +59,91 @@ class Watcher:
         *,
         source: Readable,
         rules: Callable[[], Rules],
-        evaluate: Evaluate,
         facts: Callable[[float], LocalFacts],
         brake: Brake,
         log: Log,
-        overlay: Callable[[float], Signals] = lambda now: Signals(),
-        script: VehicleSource | None = None,
-        script_seconds: float = LOOK_SECONDS_MAX,
+        overlay: Callable[[float], Signals] = lambda _: Signals(),
         stop_reason: Callable[[], str] = lambda: "",
-        clock_offset_seconds: Callable[[], float] = lambda: 0.0,
-        wall: Callable[[], float] = wall_seconds,
+        script: Callable[[float], float | None] | None = None,
+        unix: Callable[[], float] = wall_seconds,
     ) -> None:
         self._source = source
         self._rules = rules
-        self._evaluate = evaluate
         self._facts = facts
         self._brake = brake
         self._log = log
         self._overlay = overlay
-        self._script = script
-        self._look_seconds = min(script_seconds, LOOK_SECONDS_MAX) if script else LOOK_SECONDS_MAX
         self._stop_reason = stop_reason
-        self._clock_offset_seconds = clock_offset_seconds
-        self._wall = wall
+        self._script = script
+        self._unix = unix
         self._lock = threading.Lock()
-        # A scripted car has been waiting for ever: it starts the moment its schedule lets it.
-        self._memory = Memory() if script is None else _WAITED_LONG
-        self._source_failed = False
-        self._due_at = 0.0
+        self._memory = Memory() if script is None else ALWAYS_WAS_FIT
+        self._has_failed = False
+        self._due_at = float("-inf")
         self.look: Look | None = None
 
     def read(self, now: float) -> VehicleState:
-        """Return the state at `now` (boot clock); when it is a no, the runner is frozen by the time this returns."""
+        """Return the state at `now` (boot clock), from the last look while nothing can have changed since."""
+        look = self.look
+        if look is None or now >= self._due_at:
+            return self.refresh(now)
+        return look.state
+
+    def refresh(self, now: float) -> VehicleState:
+        """Look now and return the state; when it is a no, the runner is frozen by the time this returns."""
         with self._lock:
-            look = self._look(now)
+            look = self._make_look(now)
             if not look.state.eligible:
                 self._brake.press()
             if self._script is None:
                 self._memory = look.decision.memory
-            self._due_at = now + max(LOOK_SECONDS_MIN, min(look.decision.next_check_seconds, self._look_seconds))
+            self._due_at = now + max(LOOK_SECONDS_MIN, min(look.decision.next_check_seconds, LOOK_SECONDS_MAX))
             self.look = look
             return look.state
 
     def due_at(self) -> float:
-        """Return when the next look is due, on the boot clock."""
+        """Return when the next look is due though nobody has called, on the boot clock."""
         return self._due_at
 
-    def _look(self, now: float) -> Look:
-        at = Now(unix=self._wall() + self._clock_offset_seconds(), elapsed=now)
-        signals, facts = self._signals(now), self._facts(now)
-        decision = self._evaluate(signals, self._rules(), at, facts=facts, memory=self._memory)
+    def _make_look(self, now: float) -> Look:
+        at = Now(unix=self._unix(), elapsed=now)
+        signals, facts = self._read_signals(now), self._facts(now)
+        decision = evaluate(signals, self._rules(), at, facts=facts, memory=self._memory)
         if stop_reason := self._stop_reason():
-            decision = _closed(decision, Gate(name="fleet", is_open=False, reason=SUSPENDED, detail=stop_reason))
-        state = _state(decision, at)
-        if self._script is not None:
-            state = _joined(self._script.read(now), state)
+            decision = _close(decision, Gate(name="fleet", is_open=False, reason=SUSPENDED, detail=stop_reason))
+        state = VehicleState(
+            eligible=decision.allow,
+            reasons=decision.reasons,
+            absent_seconds=None if decision.allow else self._foresee(decision, facts, at),
+            is_finishing=decision.allow and facts.is_finishing,
+        )
         return Look(at=at, signals=signals, facts=facts, decision=decision, state=state)
 
-    def _signals(self, now: float) -> Signals:
+    def _foresee(self, decision: Decision, facts: LocalFacts, at: Now) -> float | None:
+        """Return how long the car will stay unfit for work, None when nobody knows."""
+        if decision.until_unix is not None:
+            return max(0.0, decision.until_unix - at.unix)
+        # The script knows when its car comes back, not when its owner ends a pause or the fleet goes on.
+        is_scripted = self._script is not None and facts.paused_until_unix is None and SUSPENDED not in decision.reasons
+        return self._script(at.elapsed) if self._script is not None and is_scripted else None
+
+    def _read_signals(self, now: float) -> Signals:
         try:
             signals = self._source.read(now).overlaid_with(self._overlay(now))
-        except Exception as error:  # noqa: BLE001 - somebody's own source: a car that cannot be heard is not ours to use
-            if not self._source_failed:
+        except Exception as error:  # noqa: BLE001 - one source of many: a car that cannot be heard is not ours to use
+            if not self._has_failed:
                 self._log.error("vehicle_source_failed", error=f"{type(error).__name__}: {error}")
-            self._source_failed = True
+            self._has_failed = True
             return Signals()
-        self._source_failed = False
+        self._has_failed = False
         return signals
 
 
-_WAITED_LONG = Memory(was_allowed=True, open_since_elapsed=float("-inf"))
-
-
-def _closed(decision: Decision, gate: Gate) -> Decision:
+def _close(decision: Decision, gate: Gate) -> Decision:
     return replace(
-        decision, allow=False, reasons=(gate.reason, *decision.reasons), gates=(gate, *decision.gates), until_unix=None
-    )
-
-
-def _state(decision: Decision, at: Now) -> VehicleState:
-    if decision.allow:
-        return VehicleState(eligible=True)
-    if decision.reasons == (FINISHING,):
-        return VehicleState(eligible=True, is_finishing=True)
-    known = decision.until_unix is not None
-    return VehicleState(
-        eligible=False,
-        reasons=decision.reasons,
-        absent_seconds=max(0.0, decision.until_unix - at.unix) if known and decision.until_unix is not None else None,
-    )
-
-
-def _joined(script: VehicleState, rules: VehicleState) -> VehicleState:
-    """Return what holds of a car that is away by its schedule, by the rules, or by both."""
-    if script.eligible:
-        return rules
-    if rules.eligible:
-        return script
-    lengths = (script.absent_seconds, rules.absent_seconds)
-    return VehicleState(
-        eligible=False,
-        reasons=(*script.reasons, *(reason for reason in rules.reasons if reason not in script.reasons)),
-        absent_seconds=None if None in lengths else max(length for length in lengths if length is not None),
+        decision,
+        allow=False,
+        reasons=(gate.reason, *decision.reasons),
+        gates=(gate, *decision.gates),
+        until_unix=None,
     )

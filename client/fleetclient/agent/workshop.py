@@ -60,7 +60,7 @@ class Workshop:
         idle_seconds: float,
         log: Log,
         brake: Brake,
-        crashed: Callable[[str, CrashReason], None] = lambda sha256, reason: None,
+        crashed: Callable[[str, CrashReason], None] = lambda _sha256, _reason: None,
         start_runner: Callable[..., Runner] = Runner,
     ) -> None:
         self._folder = folder
