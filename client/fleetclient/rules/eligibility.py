@@ -110,7 +110,8 @@ def _order_reasons(gates: Sequence[Gate]) -> tuple[str, ...]:
 
 
 def _get_next_check(findings: Sequence[Finding]) -> float:
-    soonest = min(finding.flips_in for finding in findings)
+    # A wait that is no number comes of a clock that is none, and says nothing.
+    soonest = min((finding.flips_in for finding in findings if finding.flips_in >= 0), default=math.inf)
     return min(max(soonest, CHECK_MIN_SECONDS), CHECK_MAX_SECONDS)
 
 

@@ -9,7 +9,17 @@ from typing import Any, Final
 
 from fleetclient.rules.errors import RulesInvalid
 from fleetclient.rules.values import read_number, suggest
-from fleetclient.rules.week import DAYS, MINUTES, NEVER, Week, combine, lay, read_clock, read_days, say_clock
+from fleetclient.rules.week import (
+    DAYS,
+    MINUTES,
+    NEVER,
+    Week,
+    combine,
+    lay,
+    read_clock,
+    read_days,
+    say_clock,
+)
 
 _NOTHING: Final = -math.inf
 _KEYS: Final = ("price", "days", "from", "to")

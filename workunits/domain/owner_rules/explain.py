@@ -12,10 +12,8 @@ def explain_text(decision: Decision, now: Now, *, time_zone: str) -> str:
     """Return the verdict and one line for each gate, closed ones marked; times are on the car's wall clock."""
     rows = [_row(gate, now, time_zone) for gate in decision.gates]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
-    ]
-    return "\n".join([_say_verdict(decision, now, time_zone), "", *(line.rstrip() for line in lines)])
+    cells = [[cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)] for row in rows]
+    return "\n".join([_say_verdict(decision, now, time_zone), "", *("  ".join(line).rstrip() for line in cells)])
 
 
 def explain_document(decision: Decision) -> dict[str, Any]:

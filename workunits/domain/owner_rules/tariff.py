@@ -9,7 +9,17 @@ from typing import Any, Final
 
 from workunits.domain.owner_rules.errors import RulesInvalid
 from workunits.domain.owner_rules.values import read_number, suggest
-from workunits.domain.owner_rules.week import DAYS, MINUTES, NEVER, Week, combine, lay, read_clock, read_days, say_clock
+from workunits.domain.owner_rules.week import (
+    DAYS,
+    MINUTES,
+    NEVER,
+    Week,
+    combine,
+    lay,
+    read_clock,
+    read_days,
+    say_clock,
+)
 
 _NOTHING: Final = -math.inf
 _KEYS: Final = ("price", "days", "from", "to")
