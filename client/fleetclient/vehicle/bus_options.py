@@ -47,17 +47,17 @@ class CanOptions:
 
     def __post_init__(self) -> None:
         """Refuse mappings that cannot say anything."""
-        require_within("can.bitrate", self.bitrate, 0, 10_000_000)
-        require_signal_names("can.signals", self.signals)
+        require_within("bitrate", self.bitrate, 0, 10_000_000)
+        require_signal_names("signals", self.signals)
         for name, signal in self.signals.items():
-            self._require_meaning(f"can.signals.{name}", signal, is_boolean=name in BOOLEAN_SIGNALS)
+            self._require_meaning(f"signals.{name}", signal, is_boolean=name in BOOLEAN_SIGNALS)
 
     def _require_meaning(self, key: str, signal: CanSignal, *, is_boolean: bool) -> None:
         for part in ("message", "signal"):
             if not getattr(signal, part):
                 raise SourceInvalid(f"{key}.{part} is missing: its name in the DBC")
         if not signal.dbc_file and not self.dbc_file:
-            raise SourceInvalid(f"can.dbc_file is missing, and {key}.dbc_file too: the DBC that describes the frames")
+            raise SourceInvalid(f"dbc_file is missing, and {key}.dbc_file too: the DBC that describes the frames")
         require_within(f"{key}.scale", signal.scale, -1e9, 1e9)
         require_within(f"{key}.offset", signal.offset, -1e9, 1e9)
         if is_boolean and not COMPARISON.fullmatch(signal.when):

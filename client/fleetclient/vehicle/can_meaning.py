@@ -48,7 +48,7 @@ class Meaning:
 
 def make_meaning(name: str, signal: CanSignal, message: Message) -> Meaning:
     """Return the meaning that the owner's mapping gives to a signal of a message; raises SourceInvalid."""
-    key = f"can.signals.{name}"
+    key = f"vehicle.can.signals.{name}"
     known = [each.name for each in message.signals]
     if signal.signal not in known:
         raise SourceInvalid(f"{key}.signal: {message.name} has no {signal.signal}; {suggest(signal.signal, known)}")

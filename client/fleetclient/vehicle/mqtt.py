@@ -44,10 +44,11 @@ class MqttSource:
         """Why signals are missing or old, in a sentence for the owner; empty when all is well."""
         if self._link.problem:
             return f"MQTT: {self._link.problem}"
-        if self._is_available:
-            return ""
-        heard = "says that the car's device is away" if self._is_available is False else "has said nothing yet"
-        return f"{self._options.availability_topic} {heard}"
+        if not self._is_available:
+            heard = "says that the car's device is away" if self._is_available is False else "has said nothing yet"
+            return f"{self._options.availability_topic} {heard}"
+        silent = [name for name in self._options.signals if self._board.read().get(name) is None]
+        return f"nothing heard yet of {', '.join(silent)}: see the topics in vehicle.mqtt.signals" if silent else ""
 
     def start(self, wake: Callable[[], None]) -> None:
         """Connect and stay connected; raises SourceInvalid for files that cannot be used."""

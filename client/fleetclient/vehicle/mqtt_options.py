@@ -35,17 +35,13 @@ class BrokerOptions:
     def __post_init__(self) -> None:
         """Refuse what no broker can be."""
         if not self.host:
-            raise SourceInvalid(f"{self._section}.host is missing: the name or address of the MQTT broker")
-        require_within(f"{self._section}.port", self.port, 1, 65535)
-        require_within(f"{self._section}.keepalive_seconds", self.keepalive_seconds, 5, 3600)
+            raise SourceInvalid("host is missing: the name or address of the MQTT broker")
+        require_within("port", self.port, 1, 65535)
+        require_within("keepalive_seconds", self.keepalive_seconds, 5, 3600)
         if self.password_file and not self.username:
-            raise SourceInvalid(f"{self._section}.username is missing: MQTT takes no password without one")
+            raise SourceInvalid("username is missing: MQTT takes no password without one")
         if self.ca_file and not self.tls:
-            raise SourceInvalid(f"{self._section}.ca_file needs {self._section}.tls = true")
-
-    @property
-    def _section(self) -> str:
-        return "mqtt"
+            raise SourceInvalid("ca_file needs tls = true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +59,11 @@ class TeslamateOptions(BrokerOptions):
     def __post_init__(self) -> None:
         """Refuse what is no car of TeslaMate's."""
         super().__post_init__()
-        require_within("teslamate.car_id", self.car_id, 1, 2**31)
+        require_within("car_id", self.car_id, 1, 2**31)
         if self.namespace:
-            require_topic("teslamate.namespace", self.namespace)
+            require_topic("namespace", self.namespace)
         if not all(name.strip() for name in self.home_names):
-            raise SourceInvalid("teslamate.home_names has an empty name, and no geofence at all is not home")
-
-    @property
-    def _section(self) -> str:
-        return "teslamate"
+            raise SourceInvalid("home_names has an empty name, and no geofence at all is not home")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +107,14 @@ class MqttOptions(BrokerOptions):
     def __post_init__(self) -> None:
         """Refuse mappings that cannot say anything."""
         super().__post_init__()
-        require_one_of("mqtt.retained", self.retained, ("stale", "fresh"))
+        require_one_of("retained", self.retained, ("stale", "fresh"))
         if self.availability_topic:
-            require_topic("mqtt.availability_topic", self.availability_topic)
+            require_topic("availability_topic", self.availability_topic)
         elif self.is_last_will:
-            raise SourceInvalid("mqtt.is_last_will needs mqtt.availability_topic")
-        require_signal_names("mqtt.signals", self.signals)
+            raise SourceInvalid("is_last_will needs availability_topic")
+        require_signal_names("signals", self.signals)
         for name, signal in self.signals.items():
-            _require_meaning(f"mqtt.signals.{name}", signal, is_boolean=name in BOOLEAN_SIGNALS)
+            _require_meaning(f"signals.{name}", signal, is_boolean=name in BOOLEAN_SIGNALS)
 
 
 def _require_meaning(key: str, signal: MqttSignal, *, is_boolean: bool) -> None:

@@ -42,17 +42,17 @@ class SimulationOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is no car."""
-        require_within("simulation.seed", self.seed, 0, 2**53)
-        require_within("simulation.speed", self.speed, 0.001, 10_000.0)
-        require_within("simulation.battery_kwh", self.battery_kwh, 10.0, 250.0)
-        require_within("simulation.charger_kw", self.charger_kw, 1.0, 50.0)
-        require_within("simulation.charge_limit_pct", self.charge_limit_pct, 50.0, 100.0)
-        require_within("simulation.plug_in_share", self.plug_in_share, 0.0, 1.0)
-        require_within("simulation.night_charging_hour", self.night_charging_hour, -1, 23)
-        require_within("simulation.warmest_c", self.warmest_c, -40.0, 60.0)
-        require_within("simulation.coldest_c", self.coldest_c, -40.0, self.warmest_c)
+        require_within("seed", self.seed, 0, 2**53)
+        require_within("speed", self.speed, 0.001, 10_000.0)
+        require_within("battery_kwh", self.battery_kwh, 10.0, 250.0)
+        require_within("charger_kw", self.charger_kw, 1.0, 50.0)
+        require_within("charge_limit_pct", self.charge_limit_pct, 50.0, 100.0)
+        require_within("plug_in_share", self.plug_in_share, 0.0, 1.0)
+        require_within("night_charging_hour", self.night_charging_hour, -1, 23)
+        require_within("warmest_c", self.warmest_c, -40.0, 60.0)
+        require_within("coldest_c", self.coldest_c, -40.0, self.warmest_c)
         if self.start:
-            _require_local_time("simulation.start", self.start)
+            _require_local_time("start", self.start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,9 @@ class FileOptions:
 
     def __post_init__(self) -> None:
         """Refuse two places at once."""
-        require_within("file.poll_seconds", self.poll_seconds, 0.01, 60.0)
+        require_within("poll_seconds", self.poll_seconds, 0.01, 60.0)
         if self.document_file and self.stdin:
-            raise SourceInvalid("file.stdin and file.document_file exclude each other; keep one")
+            raise SourceInvalid("stdin and document_file exclude each other; keep one")
 
 
 @dataclass(frozen=True, kw_only=True)

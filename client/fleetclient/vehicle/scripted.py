@@ -30,7 +30,9 @@ NOT_PLUGGED_IN: Told = MappingProxyType({"plugged_in": False})
 # What differs from AT_HOME while the car is away for a reason.
 AWAY: Mapping[str, Told] = MappingProxyType(
     {
-        "driving": {"parked": False, "plugged_in": False, "at_home": False, "on_home_wifi": False},
+        "driving": {
+            "parked": False, "plugged_in": False, "at_home": False, "on_home_wifi": False, "user_present": True,
+        },
         "not_parked": {"parked": False},
         "unplugged": NOT_PLUGGED_IN,
         "not_plugged_in": NOT_PLUGGED_IN,
@@ -43,7 +45,7 @@ AWAY: Mapping[str, Told] = MappingProxyType(
         "updating": {"updating": True},
         "signal_stale": dict.fromkeys(SIGNALS),
     }
-)
+)  # fmt: skip
 BEFORE_START_REASON = "not_plugged_in"
 # How often the away file is looked for: the longest a script waits before its car leaves.
 LOOK_SECONDS = 0.05
