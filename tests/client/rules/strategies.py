@@ -24,7 +24,7 @@ MOMENTS = (
     1_741_503_600,  # New York springs forward, 2025-03-09 02:00
     1_762_063_200,  # New York falls back, 2025-11-02 02:00
     1_743_865_200,  # Lord Howe falls back by half an hour, 2025-04-06 02:00
-    1_759_590_000,  # Lord Howe springs forward by half an hour, 2025-10-05 02:00
+    1_759_591_800,  # Lord Howe springs forward by half an hour, 2025-10-05 02:00
     1_740_276_000,  # Casablanca falls back for Ramadan, 2025-02-23 03:00
     1_743_904_800,  # Casablanca springs forward after it, 2025-04-06 02:00
     1_745_532_000,  # Cairo springs forward at midnight, 2025-04-25 00:00
