@@ -8,13 +8,13 @@ from typing import Any
 
 from fleetclient.cli.session import EXIT_OK, Session
 from fleetclient.config.layers import Setting
-from fleetclient.config.secrets import HIDDEN, is_secret_key
+from fleetclient.config.secrets import HIDDEN, is_secret
 
 
 def show(session: Session) -> int:
     """Print the configuration as TOML-like lines, strongest files first."""
     loaded = session.loaded
-    shown = {key: _showable(key, setting) for key, setting in loaded.settings.items()}
+    shown = {key: showable(key, setting) for key, setting in loaded.settings.items()}
     with_origin = {key: {"value": shown[key], "origin": each.origin} for key, each in loaded.settings.items()}
     document = {"files": [str(path) for path in loaded.files], "values": with_origin}
     session.show(document, "\n".join(_lines(session, shown)))
@@ -31,19 +31,18 @@ def _lines(session: Session, shown: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _showable(key: str, setting: Setting) -> Any:
-    if is_secret_key(key) and setting.value:
-        return HIDDEN
-    return _plain(setting.value)
+def showable(key: str, setting: Setting) -> Any:
+    """Return a setting for people and programs, without its secret."""
+    return HIDDEN if is_secret(key, setting.value) else plain(setting.value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON knows it: options of their own kind become tables."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: plain(each) for name, each in value.items()}
     slots = getattr(value, "__dataclass_fields__", None)
-    return {name: _plain(getattr(value, name)) for name in slots} if slots else value
+    return {name: plain(getattr(value, name)) for name in slots} if slots else value

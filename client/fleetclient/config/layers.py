@@ -13,7 +13,7 @@ from typing import Any
 
 from fleetclient.config.errors import ConfigInvalid
 from fleetclient.config.schema import RULES, list_keys, list_sections
-from fleetclient.config.secrets import is_secret_key, require_private
+from fleetclient.config.secrets import is_secret, require_private
 from fleetclient.config.values import parse_text, read_value, suggest
 
 ENVIRONMENT_PREFIX = "FLEET_"
@@ -40,7 +40,7 @@ def read_file(path: Path) -> Layer:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigInvalid(f"{path} is not TOML: {error}") from None
     layer = read_document(document, folder=path.parent.resolve(), origin=f"file {path}")
-    if any(is_secret_key(key) and setting.value for key, setting in layer.items()):
+    if any(is_secret(key, setting.value) for key, setting in layer.items()):
         require_private(path, because="holds a secret")
     return layer
 

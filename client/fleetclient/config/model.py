@@ -19,6 +19,7 @@ from fleetclient.config.sections import (
     require_within,
 )
 from fleetclient.logs import FORMATS, LEVELS
+from fleetclient.netpolicy.options import NetworkOptions
 from fleetclient.rules.rules import Rules
 from fleetclient.runner.options import SandboxOptions
 from fleetclient.trust.options import TrustOptions
@@ -53,6 +54,7 @@ class Config:
     on_stop: str = "hand_back"
     rules: Rules = field(default_factory=Rules)
     vehicle: VehicleOptions = field(default_factory=VehicleOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
     sandbox: SandboxOptions = field(default_factory=SandboxOptions)
     trust: TrustOptions = field(default_factory=TrustOptions)
     update: UpdateOptions = field(default_factory=UpdateOptions)

@@ -1,20 +1,27 @@
-"""Secrets in and beside the configuration: which keys are secret, and files that only their owner may read."""
+"""Secrets in the configuration: which values are secret, and that only their owner may read the file they stand in."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from fleetclient.config.errors import ConfigInvalid
 
-_SECRET_WORDS = ("password", "secret", "token", "passphrase", "credential")
-SECRET_FILE_BYTES_MAX = 4096
 HIDDEN = "(hidden)"
+_SECRET_WORDS = ("password", "secret", "token", "passphrase", "credential")
+_CREDENTIALS = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 
 
-def is_secret_key(key: str) -> bool:
-    """Return True for a key whose value is a secret itself; `password_file` only says where one is."""
+def is_secret(key: str, value: Any) -> bool:
+    """Return True for a value that is a secret itself, such as a password or an address that has one in it.
+
+    `password_file` only says where one is.
+    """
     name = key.rsplit(".", 1)[-1].lower()
-    return any(word in name for word in _SECRET_WORDS) and not name.endswith(("_file", "_path"))
+    if not isinstance(value, str) or not value or name.endswith(("_file", "_path")):
+        return False
+    return any(word in name for word in _SECRET_WORDS) or _CREDENTIALS.search(value) is not None
 
 
 def require_private(path: Path, *, because: str) -> None:
@@ -22,13 +29,3 @@ def require_private(path: Path, *, because: str) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise ConfigInvalid(f"{path} {because} and can be read by others (mode {mode:o}); run: chmod 600 {path}")
-
-
-def read_secret_file(path: Path) -> str:
-    """Return the secret in a file, without the line end; raises ConfigInvalid."""
-    try:
-        require_private(path, because="holds a secret")
-        content = path.read_text("utf-8")[:SECRET_FILE_BYTES_MAX]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error}") from None
-    return content.strip("\r\n")
