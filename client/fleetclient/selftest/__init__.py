@@ -6,13 +6,14 @@ imports none of it. What comes out is a file in the state folder: passed or why 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from fleetclient.runner.options import SandboxOptions
 from fleetclient.selftest.report import (
     GraphReport,
     SelfTestReport,
@@ -26,13 +27,14 @@ __all__ = ["GraphReport", "SelfTestReport", "needs_run", "read_report", "run_in_
 CHILD_SECONDS: Final = 300.0
 
 
-def run_in_child(state_dir: Path, settings: Mapping[str, Any] | None = None) -> SelfTestReport | None:
+def run_in_child(state_dir: Path, sandbox: SandboxOptions | None = None) -> SelfTestReport | None:
     """Run a self-test in a child process and return its report; None when the child ended without one.
 
-    Blocks for some seconds; may be called by any thread. `settings` as `python -m fleetclient.selftest` takes them.
+    Blocks for some seconds; may be called by any thread. `sandbox` is that of real work.
     """
     before = read_report(state_dir)
-    command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), json.dumps(dict(settings or {}))]
+    walls = json.dumps(dataclasses.asdict(sandbox or SandboxOptions()))
+    command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), walls]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=CHILD_SECONDS)
     except subprocess.TimeoutExpired:

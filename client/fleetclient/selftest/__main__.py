@@ -1,7 +1,7 @@
-"""`python -m fleetclient.selftest STATE_DIR [SETTINGS]` runs a self-test and prints its report as JSON.
+"""`python -m fleetclient.selftest STATE_DIR [SANDBOX]` runs a self-test and prints its report as JSON.
 
-The agent starts it as a child, so that what it imports is gone afterwards. SETTINGS is a JSON object: `runner_options`
-(further fields of a runner's settings), `allow_gpu`. Exit status 0: passed; 1: failed.
+The agent starts it as a child, so that what it imports is gone afterwards. SANDBOX is the section of the configuration
+as a JSON object. Exit status 0: passed; 1: failed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from fleetclient.runner.options import SandboxOptions
 from fleetclient.selftest.course import run_selftest
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run it."""
-    settings: dict[str, Any] = json.loads(arguments[1]) if len(arguments) > 1 else {}
-    report = run_selftest(Path(arguments[0]), **settings)
+    sandbox = SandboxOptions(**json.loads(arguments[1])) if len(arguments) > 1 else SandboxOptions()
+    report = run_selftest(Path(arguments[0]), sandbox=sandbox)
     sys.stdout.write(json.dumps(dataclasses.asdict(report)) + "\n")
     return 0 if report.passed else 1
 

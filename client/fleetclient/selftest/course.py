@@ -10,10 +10,10 @@ import hashlib
 import select
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fleetclient import __version__
 from fleetclient.clock import wall_seconds
@@ -28,6 +28,7 @@ from fleetclient.runner.jobs import (
     UnitFailed,
     UnitStarted,
 )
+from fleetclient.runner.options import SandboxOptions
 from fleetclient.runner.process import Runner
 from fleetclient.selftest.graphs import GRAPH_OPTIMIZATION, GRAPHS, ROWS, SECONDS_MAX, Graph, Verdict, write_files
 from fleetclient.selftest.report import GraphReport, SelfTestReport, write_report
@@ -93,30 +94,28 @@ class _Run:
 def run_selftest(
     state_dir: Path,
     *,
-    runner_options: Mapping[str, Any] | None = None,
+    sandbox: SandboxOptions | None = None,
     read_temperature: Temperature = lambda: None,
-    allow_gpu: bool = False,
-    probes_pass: Callable[[str], bool] = lambda _: False,
     facts: RuntimeFacts | None = None,
 ) -> SelfTestReport:
     """Run all graphs, store the report and return it; takes some seconds.
 
-    `runner_options` are further fields of RunnerSettings, such as the sandbox that real work gets. A runtime that
-    cannot be used at all is a failed self-test like any other.
+    A runtime that cannot be used at all is a failed self-test like any other.
     """
+    sandbox = sandbox or SandboxOptions()
     try:
         facts = facts or read_facts()
     except RuntimeUnusable as error:
         report = _report(RuntimeFacts(version=runtime_version(), providers=(), opset_max=0), [_unusable(error)])
         write_report(state_dir, report)
         return report
-    provider, short = choose_provider(facts.providers, allow_gpu=allow_gpu, probes_pass=probes_pass)
+    provider, short = choose_provider(facts.providers, allow_gpu=sandbox.allow_gpu, probes_pass=gpu_is_confined)
     before = read_temperature()
     folder = state_dir / "selftest"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     try:
-        results = [run_graph(graph, folder=folder, runner_options=runner_options or {}) for graph in GRAPHS]
+        results = [run_graph(graph, folder=folder, sandbox=sandbox, provider=provider) for graph in GRAPHS]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report = _report(facts, results, provider=provider, short=short, before=before, after=read_temperature())
@@ -166,11 +165,22 @@ def _report(
     )
 
 
-def run_graph(graph: Graph, *, folder: Path, runner_options: Mapping[str, Any]) -> GraphResult:
+def gpu_is_confined(_: str) -> bool:
+    """Return True when every probe is denied from inside the wider walls that a GPU's driver needs."""
+    from fleetclient.runner.probes import run_probes
+
+    return run_probes(profile="gpu").all_denied
+
+
+def run_graph(graph: Graph, *, folder: Path, sandbox: SandboxOptions, provider: str) -> GraphResult:
     """Run one graph on its expected rows, then for about a second for its rate."""
     model_path, contract = write_files(graph, folder)
     settings = RunnerSettings(
-        model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **runner_options
+        model_path=model_path,
+        contract=contract,
+        memory_bytes=contract.limits.memory_bytes,
+        sandbox=sandbox,
+        providers=(provider,),
     )
     run = _Run(Runner(settings, folder=folder))
     try:

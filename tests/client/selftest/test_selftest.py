@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from fleetclient import machine
+from fleetclient.runner.options import SandboxOptions
 from fleetclient.selftest import course, needs_run, read_report, run_in_child, why_ineligible
 from fleetclient.selftest.course import run_graph, run_selftest
 from fleetclient.selftest.graphs import GRAPHS, Graph
@@ -94,7 +95,7 @@ def test_a_wrong_number_fails_its_graph_and_makes_the_car_ineligible(
 def test_a_graph_that_does_not_load_is_a_failed_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Graph.file
     monkeypatch.setattr(Graph, "file", lambda graph, kind: b"no model" if kind == "onnx" else honest(graph, kind))
-    result = run_graph(CONVOLUTION, folder=tmp_path, runner_options={})
+    result = run_graph(CONVOLUTION, folder=tmp_path, sandbox=SandboxOptions(), provider=CPU)
     assert not result.report.passed
     assert "model_load_failed" in result.report.detail
 
@@ -113,6 +114,7 @@ def test_a_child_process_makes_the_same_report(tmp_path: Path) -> None:
     report = run_in_child(tmp_path)
     assert report is not None
     assert report.passed
+    assert report.walls["no_new_privileges"]
     assert read_report(tmp_path) == report
 
 
