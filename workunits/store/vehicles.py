@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ class AboutCar:
     """
 
     instance: str = ""
-    processes: ProcessMarks = ProcessMarks()
+    processes: ProcessMarks = field(default_factory=ProcessMarks)
     walls: tuple[str, ...] | None = None
     clock_skew_seconds: float | None = None
 
@@ -31,8 +31,9 @@ class AboutCar:
 class KnownVehicle:
     """A vehicle and its heartbeat row, as read at the start of a request.
 
-    `open_leases` is what our books say it holds: a superset, since a sweep may have ended some.
-    `may_lease` is what this request has found out, and no column. `counter` is the guard of the sync's transaction: it must not have moved meanwhile.
+    `open_leases` is what our books say it holds: a superset, since a sweep may have ended some. `may_lease` is what
+    this request has found out, and no column. `counter` is the guard of the sync's transaction: it must not have moved
+    meanwhile.
     """
 
     public_id: str
@@ -49,7 +50,7 @@ class KnownVehicle:
     clone_suspected_at: datetime | None = None
     rules: Mapping[str, Any] | None = None
     may_lease: bool = True
-    about: AboutCar = AboutCar()
+    about: AboutCar = field(default_factory=AboutCar)
 
 
 def find_vehicle(public_id: str) -> KnownVehicle | None:

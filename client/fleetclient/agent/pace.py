@@ -47,7 +47,7 @@ class Pace:
 
     def failed(self, now: float, retry_after_seconds: float | None) -> float:
         """Return the seconds until the next attempt, after a sync that did not get through."""
-        wait = self._backoff.failed(retry_after_seconds)
+        wait = self._backoff.failed(retry_after_seconds, spread_seconds=self.next_sync_seconds or 0.0)
         self._next_at = now + wait
         return wait
 
