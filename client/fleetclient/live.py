@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config
 from fleetclient.control import ControlState
+from fleetclient.control_socket import AgentNotRunning, ask
 from fleetclient.rules.decision import Decision, LocalFacts, Memory, Now
 from fleetclient.rules.eligibility import evaluate
 from fleetclient.rules.rules import Rules, RulesInvalid, read_rules
@@ -20,7 +21,7 @@ from fleetclient.rules.tighten import tighten
 from fleetclient.state import StateFolder
 from fleetclient.usage import UsageMeter
 from fleetclient.vehicle.factory import make_source
-from fleetclient.vehicle.signals import Signals
+from fleetclient.vehicle.signals import Reading, Signals
 
 LISTEN_SECONDS = 5.0
 # After the first news more usually follows at once: a broker delivers its retained topics one by one.
@@ -64,6 +65,24 @@ def listen(config: Config, *, listen_seconds: float = LISTEN_SECONDS) -> tuple[S
         source.stop()
     is_silent = all(reading is None or reading.value is None for _, reading in signals)
     return signals, problem or ("it has said nothing yet" if is_silent else "")
+
+
+def read_agent_signals(config: Config) -> Signals | None:
+    """Return what the running agent last heard, None when no agent runs."""
+    if not config.state_dir.is_dir():
+        return None
+    try:
+        status = ask(config.state_dir, "status")
+    except AgentNotRunning:
+        return None
+    now = boot_seconds()
+    return Signals(
+        {
+            name: Reading(each["value"], now - each["age_seconds"], each["source"])
+            for name, each in status["signals"].items()
+            if each is not None
+        }
+    )
 
 
 def rules_in_force(config: Config) -> Rules:

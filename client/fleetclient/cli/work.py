@@ -8,9 +8,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleetclient.cli.session import EXIT_ERROR, EXIT_OK, Session
+from fleetclient.config import Config
 from fleetclient.errors import ClientError
+
+if TYPE_CHECKING:
+    from fleetclient.netpolicy.policy import NetworkPolicy
 
 # What `unpair` removes in any case, and what only `--wipe` does: results and history may be worth keeping.
 FORGOTTEN = ("identity", "trust", "server-rules.json", "last-sync.json", "status.json")
@@ -39,7 +44,7 @@ def pair(session: Session) -> int:
     if identity.vehicle_id is not None:
         print(json.dumps({"event": "paired", "vehicle_id": identity.vehicle_id}))
         return EXIT_OK
-    network = Network(origin=config.server, identity=identity)
+    network = Network(origin=config.server, identity=identity, policy=make_policy(config))
     pair_car(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
     return EXIT_OK
 
@@ -59,6 +64,13 @@ def unpair(session: Session) -> int:
     )
     session.show({"unpaired": True, "server_told": is_told, "removed": [str(path) for path in removed]}, text)
     return EXIT_OK
+
+
+def make_policy(config: Config) -> NetworkPolicy:
+    """Return what holds for the few words that a command says to the server."""
+    from fleetclient.netpolicy.policy import NetworkPolicy
+
+    return NetworkPolicy(options=config.network, folder=config.folder)
 
 
 def wipe(state: Path, cache: Path, *, everything: bool) -> list[Path]:
@@ -123,7 +135,8 @@ def _say_goodbye(session: Session) -> bool:
     )
     journal.close()
     try:
-        Network(origin=config.server, identity=identity).sync(encode_sync_request(request))
+        network = Network(origin=config.server, identity=identity, policy=make_policy(config))
+        network.sync(encode_sync_request(request))
     except ClientError as error:
         print(f"fleetclient: the server was not told: {error}", file=sys.stderr)
         return False
