@@ -1,4 +1,4 @@
-"""The programs of the project that the supervisor runs beside the services: web, worker and beat."""
+"""The programs of the project that the supervisor runs beside the services: web, worker, beat and admission."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from fleetcompute.embedded.home import Home
 
 ANSWER_SECONDS = 5.0
 HEALTH_PATH = "/healthz"
+# Few bins are made faster, and a demonstration has few models.
+ADMISSION_BIN_BITS = 3
+ADMISSION_POLL_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,21 @@ def beat(home: Home) -> Program:
         path.unlink()
     argv = _module("celery", "-A", "fleetcompute.celery", "beat", f"--schedule={schedule}", "--pidfile=")
     return Program(name="beat", log_name="beat.log", argv=(*argv, "--loglevel=WARNING"))
+
+
+def admission(*, origin: str) -> Program:
+    """Return the admission service, with none of the web tier's keys and a folder of its own in FLEET_HOME.
+
+    Here it runs as the same user as the web and with the offline keys beside it: that is for demonstrations, and is
+    what a real installation must not do.
+    """
+    argv = (sys.executable, "manage.py", "admission_service", "--settings=fleetcompute.settings.admission")
+    options = (
+        f"--demo-origin={origin}",
+        f"--bin-bits={ADMISSION_BIN_BITS}",
+        f"--poll-seconds={ADMISSION_POLL_SECONDS}",
+    )
+    return Program(name="admission", log_name="admission.log", argv=(*argv, *options))
 
 
 def answers_http(host: str, port: int) -> bool:

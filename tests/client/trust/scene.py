@@ -6,6 +6,7 @@ anything there.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner, SSlibKey
+from tuf.api.metadata import Metadata, MetaFile
 
 from fleetclient.clock import boot_seconds
 from fleetclient.logs import Log
@@ -36,7 +38,8 @@ PREFIX = "/api/vehicle/v1/trust/"
 PEOPLE = ("alice", "bob", "carol")
 FACTS = "f" * 64
 
-Answer = bytes | Callable[[], Iterator[bytes]]
+# What is served under a name: a whole file, pieces as they come, or the address of a redirect.
+Answer = bytes | str | Callable[[], Iterator[bytes]]
 
 
 def utc_now() -> datetime:
@@ -127,9 +130,39 @@ class Fleet:
     def entry(self, kind: str, sha256: str, size_bytes: int) -> Any:
         stamp = utc_now().isoformat(timespec="seconds")
         head = self.repository.log.head
-        return follow(
-            head, kind=kind, sha256=sha256, size_bytes=size_bytes, admitted_at=stamp, facts_sha256=FACTS
-        )
+        return follow(head, kind=kind, sha256=sha256, size_bytes=size_bytes, admitted_at=stamp, facts_sha256=FACTS)
+
+    # -- what somebody with the admission service's keys can do ---------------------------------------------------
+
+    def forge(self, role: str, change: Callable[[Any], None], *, people: tuple[str, ...] = ()) -> str:
+        """Serve a changed copy of a role's metadata in force, one version on, and a snapshot and timestamp for it.
+
+        It is signed with the admission service's keys, or with those of some people.
+        """
+        metadata = copy.deepcopy(self.metadata(role))
+        metadata.signed.version += 1
+        change(metadata.signed)
+        metadata.signatures.clear()
+        for signer in [self.signer(name) for name in people] or [self.online(role)]:
+            metadata.sign(signer, append=True)
+        name = names.file_name(role, metadata.signed.version)
+        self.served[name] = metadata.to_bytes()
+        if role not in (names.ROOT, names.SNAPSHOT, names.TIMESTAMP):
+            self.forge(names.SNAPSHOT, lambda signed: _set_version(signed, role, metadata.signed.version))
+        if role == names.SNAPSHOT:
+            self.forge(names.TIMESTAMP, lambda signed: _set_snapshot(signed, metadata))
+        return name
+
+    def metadata(self, role: str) -> Metadata[Any]:
+        kept = self.repository.kept
+        top = {names.ROOT: kept.root, names.TARGETS: kept.targets, names.MODELS: kept.models}
+        top |= {names.SNAPSHOT: kept.snapshot, names.TIMESTAMP: kept.timestamp}
+        return top.get(role) or kept.bin(role)
+
+    def online(self, role: str) -> CryptoSigner:
+        number = sum(1 for _ in self.admission.path.glob("public-*.json"))
+        kind = role if role in names.ONLINE_ROLES else names.MODELS
+        return load_signer(self.admission.keys / f"{kind}-{number}.pem")
 
     # -- what the web tier can do --------------------------------------------------------------------------------
 
@@ -152,9 +185,7 @@ class Fleet:
 class CarGate:
     """A gate with a real child, and its log."""
 
-    def __init__(
-        self, folder: Path, fleet: Fleet, *, wall: Callable[[], float] = time.time, **options: Any
-    ) -> None:
+    def __init__(self, folder: Path, fleet: Fleet, *, wall: Callable[[], float] = time.time, **options: Any) -> None:
         self.log = io.StringIO()
         self.costs: list[tuple[int, int]] = []
         self.gate = TrustGate(
@@ -171,6 +202,16 @@ class CarGate:
         return self.gate.last_error.partition(":")[0]
 
 
+def _set_version(snapshot: Any, role: str, version: int) -> None:
+    snapshot.meta[f"{role}.json"] = MetaFile(version)
+
+
+def _set_snapshot(timestamp: Any, snapshot: Metadata[Any]) -> None:
+    content = snapshot.to_bytes()
+    hashes = {"sha256": hashlib.sha256(content).hexdigest()}
+    timestamp.snapshot_meta = MetaFile(snapshot.signed.version, len(content), hashes)
+
+
 def short_lifetimes(seconds: int) -> Lifetimes:
     return Lifetimes(timestamp=timedelta(seconds=seconds), timestamp_period=timedelta(seconds=seconds / 2))
 
@@ -183,6 +224,11 @@ def _handler(fleet: Fleet) -> type[BaseHTTPRequestHandler]:
             answer = fleet.served.get(name)
             if answer is None:
                 self.send_error(404)
+                return
+            if isinstance(answer, str):
+                self.send_response(302)
+                self.send_header("Location", answer)
+                self.end_headers()
                 return
             self.send_response(200)
             if isinstance(answer, bytes):
