@@ -12,11 +12,14 @@ import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fleetclient.redaction import TOKEN_CHARS_SHOWN, Redactor
 
-__all__ = ["FORMATS", "LEVELS", "TOKEN_CHARS_SHOWN", "Log", "RotatingFile"]
+if TYPE_CHECKING:
+    from fleetclient.config import Config
+
+__all__ = ["FORMATS", "LEVELS", "TOKEN_CHARS_SHOWN", "Log", "RotatingFile", "make_redactor", "open_log"]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 FORMATS = ("json", "text")
@@ -147,6 +150,29 @@ def list_log_files(path: Path) -> list[Path]:
     """Return a log file and its older ones that exist, the oldest first."""
     older = [_numbered(path, number) for number in range(100, 0, -1)]
     return [each for each in (*older, path) if each.is_file()]
+
+
+def open_log(config: Config) -> Log:
+    """Return the log that the configuration asks for, which knows what the owner wants hidden."""
+    stream = open_stream(file=config.log_file, bytes_max=config.log_file_bytes_max)
+    redactor = make_redactor(config)
+    return Log(level=config.log_level, car=config.name, stream=stream, format=config.log_format, redactor=redactor)
+
+
+def make_redactor(config: Config) -> Redactor:
+    """Return a redactor that knows this car's secrets: passwords, and the names of its networks and places."""
+    redactor = Redactor()
+    for name in config.network.allowed_ssids:
+        redactor.hide_network(name)
+    for address in config.network.allowed_gateways:
+        redactor.hide(address)
+    brokers = (config.vehicle.teslamate, config.vehicle.mqtt, config.home_assistant)
+    redactor.hide(config.home_assistant.password)
+    for broker in brokers:
+        if broker.password_file:
+            with suppress(OSError, UnicodeDecodeError):
+                redactor.hide((config.folder / broker.password_file).read_text("utf-8").strip())
+    return redactor
 
 
 def open_stream(*, file: str, bytes_max: int) -> Stream:

@@ -23,7 +23,7 @@ def selftest(session: Session) -> int:
     from fleetclient.selftest.course import run_selftest
 
     config = session.config
-    report = run_selftest(session.state.folder, allow_gpu=config.sandbox.allow_gpu)
+    report = run_selftest(session.state.folder, sandbox=config.sandbox)
     lines = [
         f"{graph.name:12} {_verdict(graph.passed)}  {graph.rows_per_second:8.1f} rows/s  {graph.detail}"
         for graph in report.graphs
