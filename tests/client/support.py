@@ -24,6 +24,7 @@ from fleetclient.agent.admission import Admission
 from fleetclient.agent.assemble import ask_refusals, note_crashes
 from fleetclient.agent.background import Background, InlineBackground
 from fleetclient.agent.brake import Brake
+from fleetclient.agent.chores import Chores
 from fleetclient.agent.loop import Agent
 from fleetclient.agent.parts import Parts
 from fleetclient.agent.timesheet import Timesheet
@@ -339,13 +340,12 @@ def make_car(
         timesheet=Timesheet(
             usage=usage,
             history=History(state.history, now_unix=wall_seconds()),
-            watts=config.energy.active_watts,
+            watts=lambda: config.energy.active_watts,
             unix=wall_seconds,
         ),
+        chores=Chores((), background=background, log=log),
         background=background,
-        info=lambda: AgentInfo(
-            version="0.1.0", runtime="onnxruntime/1.32.0", comparison_class="cpu-fp32-ort1.32-avx2"
-        ),
+        info=lambda: AgentInfo(version="0.1.0", runtime="onnxruntime/1.32.0", comparison_class="cpu-fp32-ort1.32-avx2"),
         log=log,
     )
     return Car(Agent(parts, now=boot_seconds()), vehicle, log_lines, network, usage, crashes)
@@ -363,7 +363,7 @@ class CarProcess:
         sections = extra if "[simulation]" in extra else extra + "\n[simulation]\nspeed = 1.0\n"
         self.config.write_text(
             f'server = "{fleet.origin}"\nstate_dir = "state"\ncache_dir = "state/cache"\nname = "Test car"\n'
-            f'log_level = "debug"\n{sections}\n[trust]\nmode = "off"\n'
+            f'log_level = "debug"\n{sections}\n[trust]\nmode = "off"\n[status]\nport = 0\n'
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "car.log"

@@ -110,7 +110,8 @@ def test_a_departure_kills_the_runner_and_hands_everything_back_before_the_pace_
     assert fleet.hand_backs == [
         {"token": token, "kind": "returned", "reason": "driving", "detail": ""} for token in tokens
     ]
-    assert fleet.syncs[-1]["state"] == {"eligible": False, "reasons": ["driving"]}
+    state = fleet.syncs[-1]["state"]
+    assert (state["eligible"], state["reasons"]) == (False, ["driving"])
     assert fleet.syncs[-1]["capacity"]["replicas"] == 0
     assert fleet.count("waiting") == 3
     worker.step()

@@ -4,82 +4,125 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fleetclient.agent.about import About
 from fleetclient.agent.admission import Admission
 from fleetclient.agent.background import ThreadedBackground
 from fleetclient.agent.brake import Brake
+from fleetclient.agent.chores import Chores
+from fleetclient.agent.earnings import Earnings
 from fleetclient.agent.facts import Facts
 from fleetclient.agent.guard import Guard
 from fleetclient.agent.loop import Agent
 from fleetclient.agent.parts import Parts
 from fleetclient.agent.rig import Rig
 from fleetclient.agent.rulebook import Rulebook
+from fleetclient.agent.selftesting import SelfTesting
 from fleetclient.agent.timesheet import Timesheet
-from fleetclient.agent.watch import Watcher
+from fleetclient.agent.updating import Updating
+from fleetclient.agent.watch import SUSPENDED, Watcher
 from fleetclient.agent.workshop import Workshop
 from fleetclient.cache import ModelCache
 from fleetclient.clock import boot_id, boot_seconds, wall_seconds
 from fleetclient.config import Config
 from fleetclient.control import ControlState
+from fleetclient.energy import PowerMeter
 from fleetclient.history import History
+from fleetclient.identity import Identity
 from fleetclient.journal import Journal
 from fleetclient.logs import Log
-from fleetclient.machine import describe_agent, opset_max
+from fleetclient.machine import opset_max
 from fleetclient.network import Network
-from fleetclient.rules.rules import Rules
 from fleetclient.runner.crashes import CrashBook, CrashReason
+from fleetclient.runner.walls import check_walls
 from fleetclient.spool import Spool
 from fleetclient.state import StateFolder
 from fleetclient.trust.gate import TrustGate
 from fleetclient.units import UnitState
+from fleetclient.update.health import Probation
+from fleetclient.update.updater import Updater
 from fleetclient.usage import UsageMeter
 from fleetclient.vehicle.factory import make_source
 from fleetclient.vehicle.scripted import ScriptedSource
-from fleetclient.vehicle.source import SignalSource
 from fleetclient.wire import SyncAnswer
 
 
 def build_rig(
-    config: Config, *, network: Network, usage: UsageMeter, vehicle_id: str | None, wake: Callable[[], None], log: Log
+    config: Config, *, network: Network, identity: Identity, usage: UsageMeter, wake: Callable[[], None], log: Log
 ) -> Rig:
     """Return everything of one agent, not started: no thread runs yet, no connection is open."""
-    state = StateFolder(config.state_dir)
-    now = boot_seconds()
+    state, now = StateFolder(config.state_dir), boot_seconds()
 
     def unix() -> float:
         return wall_seconds() + network.clock_offset_seconds
 
-    journal = Journal(state.journal, boot_id=boot_id())
-    spool, cache = _open_files(config, state, journal)
-    brake = Brake()
-    gate = TrustGate(
-        options=config.trust,
-        origin=config.server,
-        folder=state.folder / "trust",
-        log=log,
-        config_folder=config.folder,
-        on_bytes=usage.add_bytes,
-    )
-    crashes = CrashBook(state.folder / "crashes.json")
-    background = ThreadedBackground(wake)
     rulebook = Rulebook(local=config.rules, path=state.server_rules, log=log)
+    gate = make_gate(config, state, usage, log)
+    network.policy.signed_origins = lambda: gate.signed_config.origins
+    network.policy.signed_egress_bytes = lambda: gate.signed_config.egress_bytes_per_day
+    brake, control, power = Brake(), ControlState(state.folder), PowerMeter(config.energy)
+    crashes = CrashBook(state.folder / "crashes.json")
+    walls = check_walls(config.sandbox)
+    about = About(state.folder, identity=identity, walls=walls.walls)
+    vehicle_id = str(identity.vehicle_id)
     source = make_source(config.vehicle, folder=config.folder, began_at=now)
-    control = ControlState(state.folder)
-    watcher = make_watcher(
+
+    def may_run() -> bool:
+        look = watcher.look
+        return look is not None and not gate.stop_reason() and set(look.decision.reasons) <= {SUSPENDED}
+
+    def may_talk() -> bool:
+        return network.policy.may_send() and agent.syncing.last_contact_at is not None
+
+    def selftest_ended() -> None:
+        about.forget()
+        guard.wake()
+
+    selftesting = SelfTesting(
+        state_dir=state.folder,
+        settings={"allow_gpu": config.sandbox.allow_gpu},
+        is_required=not config.is_simulation,
+        brake=brake,
+        may_run=may_run,
+        news=selftest_ended,
+    )
+    earnings = Earnings(
+        network=network,
+        usage=usage,
+        rules=lambda: rulebook.rules,
+        unix=unix,
+        watts=lambda: power.watts(is_working=True),
+        may_ask=lambda: may_talk() and bool(rulebook.rules.currency),
+    )
+    watcher = Watcher(
         source=source,
         rules=lambda: rulebook.rules,
-        facts=Facts(usage=usage, control=control),
+        facts=Facts(
+            usage=usage,
+            control=control,
+            unconfined_reason=lambda: walls.reason_refused,
+            net_per_hour=earnings.net_per_hour,
+        ).read,
         brake=brake,
         log=log,
-        stop_reason=gate.stop_reason,
+        stop_reason=lambda: gate.stop_reason() or selftesting.stop_reason(),
+        script=source.absent_seconds if isinstance(source, ScriptedSource) else None,
         unix=unix,
     )
     guard = Guard(watcher, wake_loop=wake)
     control.call_when_changed(guard.wake)
+    updating = Updating(
+        updater=Updater(options=config.update, state_dir=state.folder, vehicle_id=vehicle_id, releases=gate),
+        probation=Probation(state.folder, now=now),
+        may_fetch=lambda: may_talk() and not config.is_simulation,
+    )
 
     def hear(answer: SyncAnswer) -> None:
         if rulebook.adopt_server(answer.rules or {}):
             guard.wake()
 
+    background = ThreadedBackground(wake)
+    journal = Journal(state.journal, boot_id=boot_id())
+    spool, cache = open_files(config, state, journal)
     parts = Parts(
         config=config,
         state=state,
@@ -104,18 +147,20 @@ def build_rig(
         timesheet=Timesheet(
             usage=usage,
             history=History(state.history, now_unix=unix()),
-            watts=config.energy.active_watts,
+            watts=lambda: power.watts(is_working=True) - power.watts(is_working=False),
             unix=unix,
         ),
+        chores=Chores((selftesting, earnings, updating), background=background, log=log),
         background=background,
-        info=lambda: describe_agent(config.state_dir),
+        info=about.get,
         log=log,
         opset_max=opset_max(config.state_dir),
         heard=hear,
         news=guard.wake,
     )
+    agent = Agent(parts, now=now)
     return Rig(
-        agent=Agent(parts, now=now),
+        agent=agent,
         source=source,
         watcher=watcher,
         guard=guard,
@@ -124,11 +169,27 @@ def build_rig(
         gate=gate,
         crashes=crashes,
         vehicle_id=vehicle_id,
-        walls={},
-        walls_refused="",
-        watts=config.energy.active_watts,
+        selftesting=selftesting,
+        updating=updating,
+        earnings=earnings,
+        rulebook=rulebook,
+        power=power,
+        walls=walls,
         unix=unix,
         now=boot_seconds,
+    )
+
+
+def make_gate(config: Config, state: StateFolder, usage: UsageMeter, log: Log) -> TrustGate:
+    """Return the gate that asks the fleet's repository."""
+    return TrustGate(
+        options=config.trust,
+        origin=config.server,
+        folder=state.folder / "trust",
+        log=log,
+        proxy=config.network.proxy,
+        config_folder=config.folder,
+        on_bytes=usage.add_bytes,
     )
 
 
@@ -147,31 +208,7 @@ def ask_refusals(crashes: CrashBook, unix: Callable[[], float]) -> Callable[[str
     return lambda sha256: crashes.get(sha256, now=unix()).refused_until
 
 
-def make_watcher(
-    *,
-    source: SignalSource,
-    rules: Callable[[], Rules],
-    facts: Facts,
-    brake: Brake,
-    log: Log,
-    stop_reason: Callable[[], str],
-    unix: Callable[[], float],
-) -> Watcher:
-    """Return what watches the car that the configuration names."""
-    script = source.absent_seconds if isinstance(source, ScriptedSource) else None
-    return Watcher(
-        source=source,
-        rules=rules,
-        facts=facts.read,
-        brake=brake,
-        log=log,
-        stop_reason=stop_reason,
-        script=script,
-        unix=unix,
-    )
-
-
-def _open_files(config: Config, state: StateFolder, journal: Journal) -> tuple[Spool, ModelCache]:
+def open_files(config: Config, state: StateFolder, journal: Journal) -> tuple[Spool, ModelCache]:
     """Return spool and cache without what a crash left behind."""
     held = {unit.token for unit in journal.list_units(UnitState.HELD)}
     finished = {unit.token for unit in journal.list_units(UnitState.FINISHED, UnitState.UPLOADING)}

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Frozen(Protocol):
-    """What the brake holds: a runner. Both are a signal to its process group and return at once."""
+    """What the brake holds: a runner, or a self-test. Both calls only send a signal, and return at once."""
 
     def stop(self) -> None:
         """Freeze it."""
@@ -23,15 +23,15 @@ class Frozen(Protocol):
 
 
 class Brake:
-    """One brake for the one runner an agent has at most. Safe to use from several threads.
+    """One brake for all that burns processor time in the agent's name. Safe to use from several threads.
 
-    A runner that starts while the brake is pressed is frozen before it is given anything: `attach` and `press` take
-    the same lock, so whichever comes second does it.
+    What starts while the brake is pressed is frozen at once: `attach` and `press` take the same lock, so whichever
+    comes second does it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runner: Frozen | None = None
+        self._held: list[Frozen] = []
         self._is_pressed = False
         self._presses = 0
 
@@ -51,8 +51,8 @@ class Brake:
             self._presses += 1
             if not self._is_pressed:
                 self._is_pressed = True
-                if self._runner is not None:
-                    self._runner.stop()
+                for held in self._held:
+                    held.stop()
 
     def release(self, presses: int) -> bool:
         """Let the runner go on, unless the brake was pressed since `presses` was read; return True if it runs."""
@@ -61,18 +61,18 @@ class Brake:
                 return False
             if self._is_pressed:
                 self._is_pressed = False
-                if self._runner is not None:
-                    self._runner.resume()
+                for held in self._held:
+                    held.resume()
             return True
 
-    def attach(self, runner: Frozen) -> None:
-        """Take charge of a runner that was just started."""
+    def attach(self, started: Frozen) -> None:
+        """Take charge of what was just started."""
         with self._lock:
-            self._runner = runner
+            self._held.append(started)
             if self._is_pressed:
-                runner.stop()
+                started.stop()
 
-    def detach(self) -> None:
-        """Forget the runner before it is reaped: its process id is somebody else's from then on."""
+    def detach(self, ended: Frozen) -> None:
+        """Forget it before it is reaped: its process id is somebody else's from then on."""
         with self._lock:
-            self._runner = None
+            self._held = [held for held in self._held if held is not ended]

@@ -44,7 +44,9 @@ class Courier:
         return [unit for unit in held if self._is_here(unit) and self._parts.admission.is_admitted(unit)]
 
     def start(self, *, now: float, may_fetch: bool) -> None:
-        """Start what is needed: fetches only while the car may work, uploads always."""
+        """Start what is needed: fetches only while the car may work, uploads always that bytes may be sent at all."""
+        if not self._parts.network.policy.may_send():
+            return
         if may_fetch and self._is_free(FETCH, now):
             self._start(FETCH, self._next_to_fetch())
         if self._is_free(UPLOAD, now):

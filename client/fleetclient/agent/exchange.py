@@ -44,6 +44,7 @@ def build_sync(
     capacity: Capacity,
     models: Sequence[str],
     commitments_max: int = COMMITMENTS_PER_SYNC_MAX,
+    clock_skew_seconds: float | None = None,
 ) -> SyncRequest:
     """Return what the car has to say now. Every unit in the journal is mentioned exactly once.
 
@@ -61,6 +62,7 @@ def build_sync(
         held=tuple(unit.token for unit in journal.list_units() if unit.token not in mentioned),
         commitments=tuple(_commitment(unit, spool) for unit in offered),
         returned=tuple(unit.hand_back for unit in returning if unit.hand_back is not None),
+        clock_skew_seconds=clock_skew_seconds,
     )
 
 

@@ -77,10 +77,11 @@ class Agent:
             parts.workshop.feed(self._courier.list_ready(), now=now)
         if self.syncing.is_due(now):
             self._send_sync(now, self.state)
+        parts.chores.start(now)
         return self._seconds_to_next_step(now)
 
-    def shut_down(self, now: float, *, reason: str = "shutting_down") -> None:
-        """End the runner, hand back what is held unless the owner wants it kept, and say so to the server.
+    def shut_down(self, now: float, *, reason: str = "shutting_down", keeps_work: bool = False) -> None:
+        """End the runner, hand back what is held unless it is to be kept, and say so to the server.
 
         Takes at most a little over `LAST_SYNC_SECONDS_MAX`; what the server could not be told is in the journal.
         """
@@ -90,7 +91,7 @@ class Agent:
         self._parts.timesheet.end(reason)
         if background.is_busy(SYNC):  # it may bring leases, which have to go back as well
             self._settle_background(background.collect(LAST_SYNC_SECONDS_MAX / 2), now)
-        if self._parts.config.on_stop == "hand_back":
+        if self._parts.config.on_stop == "hand_back" and not keeps_work:
             self._returns.give_back(self._parts.journal.list_units(UnitState.HELD), reason)
         if not background.is_busy(SYNC) and not self.syncing.is_offline:
             self._send_sync(now, VehicleState(eligible=False, reasons=(reason,)))
@@ -105,6 +106,8 @@ class Agent:
                 self._settle_sync(ended, now)
             elif ended.kind == TRUST:
                 self._settle_trust(ended)
+            elif self._parts.chores.owns(ended.kind):
+                self._parts.chores.settle(ended, now)
             elif hand_back := self._courier.settle(ended, now=now):
                 self._returns.write([hand_back])
 
@@ -196,5 +199,6 @@ class Agent:
         dues += [unit.deadline_at for unit in self._parts.journal.list_units(UnitState.HELD) if unit.deadline_at]
         if not self._parts.background.is_busy(SYNC):
             dues.append(self.syncing.pace.due_at())
-        wait = min(min(dues) - now, self._parts.admission.seconds_until_due(now), STEP_SECONDS_MAX)
+        waits = (self._parts.admission.seconds_until_due(now), self._parts.chores.seconds_until_due(now))
+        wait = min(min(dues) - now, *waits, STEP_SECONDS_MAX)
         return max(STEP_SECONDS_MIN, wait)

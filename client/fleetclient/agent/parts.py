@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fleetclient.agent.admission import Admission
 from fleetclient.agent.background import Background
 from fleetclient.agent.brake import Brake
+from fleetclient.agent.chores import Chores
 from fleetclient.agent.timesheet import Timesheet
 from fleetclient.agent.workshop import Workshop
 from fleetclient.cache import ModelCache
@@ -41,6 +42,7 @@ class Parts:
     source: VehicleSource
     admission: Admission
     timesheet: Timesheet
+    chores: Chores
     background: Background
     info: Callable[[], AgentInfo]
     log: Log

@@ -152,7 +152,7 @@ def _talk(rig: Rig) -> dict[str, Any]:
         "online": not syncing.is_offline,
         "last_contact_at": syncing.last_contact_at,
         "next_sync_seconds": round(max(0.0, syncing.pace.due_at() - rig.now()), 1),
-        "clock_skew_seconds": round(rig.agent.parts.network.clock_offset_seconds, 1),
+        "clock_skew_seconds": _rounded(rig.agent.parts.network.clock_skew_seconds),
         "messages": syncing.messages,
         "error": syncing.last_error,
     }
@@ -170,7 +170,7 @@ def _work(rig: Rig) -> dict[str, Any]:
     refused = rig.crashes.list_refused(now=rig.unix())
     return {
         "runner": shown,
-        "walls": {"refused": rig.walls_refused, "holds": rig.walls},
+        "walls": {"refused": rig.walls.reason_refused, "holds": rig.walls.walls},
         "trust": {"mode": rig.agent.parts.config.trust.mode, "stop_reason": rig.gate.stop_reason()},
         "models_refused": [
             {"model": name[:MODEL_CHARS], "until": entry.refused_until} for name, entry in refused.items()
@@ -190,12 +190,16 @@ def _owner(rig: Rig, look: Look | None) -> dict[str, Any]:
             "worked_seconds_today": round(today.worked_seconds),
             "energy_wh_today": round(today.energy_wh, 1),
         },
-        "power_w": rig.watts if rig.agent.parts.workshop.is_working else 0.0,
+        "power_w": round(rig.power.watts(is_working=rig.agent.parts.workshop.is_working), 1),
         "net_per_hour": look.facts.net_per_hour if look else None,
-        "net_today": None,
+        "net_today": rig.earnings.net_today(),
         "device_temp_c": look.facts.device_temp_c if look else None,
         "network": {"allowed": look.facts.on_allowed_network if look else None},
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _sentence(state: str, document: dict[str, Any]) -> str:

@@ -10,19 +10,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
+from zoneinfo import ZoneInfo
 
 from fleetclient.agent.assemble import build_rig
 from fleetclient.agent.desk import Desk
+from fleetclient.agent.doors import open_doors
 from fleetclient.agent.loop import Revoked
 from fleetclient.agent.report import describe
 from fleetclient.agent.rig import Rig
 from fleetclient.agent.waker import Waker
 from fleetclient.clock import boot_seconds
-from fleetclient.config import Config
-from fleetclient.control_socket import ControlServer
+from fleetclient.config import Config, ConfigInvalid, reload
 from fleetclient.identity import Identity
-from fleetclient.logs import Log
-from fleetclient.network import Network
+from fleetclient.logs import Log, open_stream
+from fleetclient.network import Network, NetworkPolicy
 from fleetclient.pairing import pair
 from fleetclient.state import StateFolder
 from fleetclient.usage import UsageMeter
@@ -35,15 +36,26 @@ EXIT_SECONDS_MAX = 9.0
 
 @dataclass
 class StopFlag:
-    """Set by SIGTERM and SIGINT; `waker` is woken."""
+    """Set by SIGTERM and SIGINT; SIGHUP asks for the configuration to be read anew. `waker` is woken by each."""
 
     waker: Waker = field(default_factory=Waker)
     is_set: bool = False
+    wants_reload: bool = False
 
     def listen(self) -> None:
         """Take the signals from now on. Main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._set)
+        signal.signal(signal.SIGHUP, self._ask_reload)
+
+    def take_reload(self) -> bool:
+        """Return True once for every time that SIGHUP came."""
+        wanted, self.wants_reload = self.wants_reload, False
+        return wanted
+
+    def _ask_reload(self, *_: int | FrameType | None) -> None:
+        self.wants_reload = True
+        self.waker.wake()
 
     def _set(self, *_: int | FrameType | None) -> None:
         if not self.is_set:
@@ -58,16 +70,26 @@ def run(config: Config) -> int:
     stop.listen()
     state = StateFolder(config.state_dir)
     state.lock()
-    log = Log(level=config.log_level, car=config.name)
+    log = make_log(config)
     identity = Identity(state.identity)
     if identity.is_revoked:
         log.error("stopped_for_good", error="this car was removed from the fleet")
         return EXIT_REVOKED
-    usage = UsageMeter(state.usage)
-    network = Network(origin=config.server, identity=identity)
+    usage = UsageMeter(state.usage, zone=ZoneInfo(config.rules.time_zone or "UTC"))
+    if usage.was_unreadable:
+        log.warning("usage_unreadable", error="bytes, hours and energy are counted anew")
+    policy = NetworkPolicy(options=config.network, folder=config.folder, meter=usage, log=log)
+    network = Network(origin=config.server, identity=identity, policy=policy)
     if identity.vehicle_id is None and not _pair(network, identity, config, stop):
         return EXIT_OK
-    rig = build_rig(config, network=network, usage=usage, vehicle_id=identity.vehicle_id, wake=stop.waker.wake, log=log)
+    rig = build_rig(
+        config,
+        network=network,
+        identity=identity,
+        usage=usage,
+        wake=stop.waker.wake,
+        log=log,
+    )
     try:
         _work(rig, state, stop, log)
     except Revoked as error:
@@ -75,7 +97,17 @@ def run(config: Config) -> int:
         log.warning("stopped_for_good", error=str(error))
         return EXIT_REVOKED
     log.info("stopped")
+    if rig.updating.wants_restart:
+        from fleetclient.update.launcher import restart
+
+        restart(sys.argv[1:])
     return EXIT_OK
+
+
+def make_log(config: Config) -> Log:
+    """Return the log that the configuration asks for."""
+    stream = open_stream(file=config.log_file, bytes_max=config.log_file_bytes_max)
+    return Log(level=config.log_level, car=config.name, stream=stream, format=config.log_format)
 
 
 def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) -> bool:
@@ -100,27 +132,48 @@ def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) 
 
 def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log) -> None:
     desk = Desk(state, look=lambda: describe(rig), wake=stop.waker.wake)
-    server = ControlServer(state.folder, control=rig.control, status=desk.fresh)
+    doors = open_doors(rig, desk, state, log)
     log.info("started", vehicle=rig.vehicle_id)
     rig.start()
-    server.start()
+    for door in doors:
+        door.start()
     try:
-        _loop(rig, desk, stop)
+        _loop(rig, desk, stop, log)
     finally:
-        server.stop()
         rig.stop()
+        for door in doors:
+            door.stop()
     desk.close(describe(rig, is_stopped=True))
     rig.close()
 
 
-def _loop(rig: Rig, desk: Desk, stop: StopFlag) -> None:
+def _loop(rig: Rig, desk: Desk, stop: StopFlag, log: Log) -> None:
     agent = rig.agent
     while not stop.is_set:
+        if stop.take_reload():
+            _reload(rig, log)
         now = boot_seconds()
         seconds = min(agent.step(now), desk.publish(now))
+        rig.power.note(now, is_working=agent.parts.workshop.is_working)
+        if rig.consider_update(now):
+            agent.shut_down(boot_seconds(), keeps_work=True)
+            return
         runner = agent.parts.workshop.runner
         stop.waker.wait(seconds, *([runner.fileno()] if runner else []))
     agent.shut_down(boot_seconds())
+
+
+def _reload(rig: Rig, log: Log) -> None:
+    """Take the owner's rules and the log level from the configuration as it is now; the rest needs a new start."""
+    try:
+        config = reload(rig.agent.parts.config)
+    except ConfigInvalid as error:
+        log.warning("config_refused", error=str(error))
+        return
+    rig.rulebook.adopt_local(config.rules)
+    log.set_level(config.log_level)
+    rig.guard.wake()
+    log.info("config_read")
 
 
 def _exit_late() -> None:

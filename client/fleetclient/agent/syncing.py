@@ -17,7 +17,7 @@ from fleetclient.clock import wall_seconds
 from fleetclient.errors import ClientError
 from fleetclient.failpoints import fail_point
 from fleetclient.files import write_loosely
-from fleetclient.network import ServerRefused
+from fleetclient.network import ServerRefused, Unreachable
 from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import Capacity, SyncAnswer, encode_sync_request
 from fleetclient.wire.frame import decode_frame
@@ -27,7 +27,10 @@ MESSAGES_KEPT = 20
 
 
 class Syncing:
-    """Talks with the server, one sync at a time. `is_offline` says whether the last one failed."""
+    """Talks with the server, one sync at a time.
+
+    `is_offline` says whether the last one failed, `is_unreachable` whether that was for want of an answer.
+    """
 
     def __init__(self, parts: Parts, *, now: float) -> None:
         self._parts = parts
@@ -35,13 +38,15 @@ class Syncing:
         self._began_at = now
         self.pace = Pace(now=now)
         self.is_offline = False
+        self.is_unreachable = False
         self.last_contact_at: float | None = None
         self.last_error: dict[str, Any] | None = None
         self.messages: list[dict[str, Any]] = []
 
     def is_due(self, now: float) -> bool:
-        """Return True when a sync should be sent now."""
-        return now >= self.pace.due_at() and not self._parts.background.is_busy(SYNC)
+        """Return True when a sync should be sent now, over a network that the owner allows."""
+        parts = self._parts
+        return now >= self.pace.due_at() and not parts.background.is_busy(SYNC) and parts.network.policy.may_send()
 
     def send(self, now: float, *, state: VehicleState, capacity: Capacity) -> None:
         """Send what there is to say; the answer comes back through `settle`."""
@@ -54,6 +59,7 @@ class Syncing:
             capacity=capacity,
             models=parts.cache.list_models(),
             commitments_max=self._commitments_max,
+            clock_skew_seconds=parts.network.clock_skew_seconds,
         )
         self.pace.began(now)
         self._began_at = now
@@ -73,6 +79,7 @@ class Syncing:
         retry_after = error.retry_after_seconds if isinstance(error, ServerRefused) else None
         wait = self.pace.failed(now, retry_after)
         self.is_offline = True
+        self.is_unreachable = isinstance(error, Unreachable)
         self.last_error = {"at": wall_seconds(), "code": error.code, "text": str(error)}
         self._parts.log.warning("sync_failed", error=str(error), code=error.code, retry_seconds=round(wait, 2))
         return None
@@ -96,7 +103,8 @@ class Syncing:
         for token in (*changes.stored, *changes.refused, *changes.cancelled):
             self._parts.spool.drop(token)
         self.pace.answered(now, answer.next_sync_seconds)
-        self.is_offline, self.last_error, self.last_contact_at = False, None, wall_seconds()
+        self.is_offline = self.is_unreachable = False
+        self.last_error, self.last_contact_at = None, wall_seconds()
         log_changes(changes, self._parts.log)
         for message in answer.messages:
             self._parts.log.info("message", code=message.code, text=message.text)

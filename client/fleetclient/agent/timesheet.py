@@ -16,10 +16,12 @@ NO_WORK = "no_work"
 class Timesheet:
     """Counts the time in which the runner has work and is not frozen. Used by the agent's thread.
 
-    `watts` is what the work draws; `unix` gives Unix seconds for the history, durations come from the boot clock.
+    `watts` says what the work draws; `unix` gives Unix seconds for the history, durations come from the boot clock.
     """
 
-    def __init__(self, *, usage: UsageMeter, history: History, watts: float, unix: Callable[[], float]) -> None:
+    def __init__(
+        self, *, usage: UsageMeter, history: History, watts: Callable[[], float], unix: Callable[[], float]
+    ) -> None:
         self._usage = usage
         self._history = history
         self._watts = watts
@@ -68,6 +70,6 @@ class Timesheet:
     def _book(self) -> None:
         seconds, self._unbooked_seconds = self._unbooked_seconds, 0.0
         if seconds > 0.0:
-            energy_wh = seconds * self._watts / 3600.0
+            energy_wh = seconds * self._watts() / 3600.0
             self._usage.add_work(seconds, energy_wh)
             self._history.add(now_unix=self._unix(), worked_seconds=seconds, energy_wh=energy_wh)

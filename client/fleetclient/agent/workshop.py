@@ -171,7 +171,7 @@ class Workshop:
     def kill(self) -> None:
         """End the runner at once; what it had not finished is forgotten here and still held in the journal."""
         if self._runner is not None:
-            self._brake.detach()
+            self._brake.detach(self._runner)
             self._runner.kill()
         self._clear()
 
@@ -256,7 +256,8 @@ class Workshop:
         failed = self._blame(reason, f"the runner ended with {event.returncode}: {event.last_words}"[:300])
         if event.reason is not CrashReason.ENDED:
             self._note_crash(event.reason)
-        self._brake.detach()
+        if self._runner is not None:
+            self._brake.detach(self._runner)
         self._clear()
         return failed
 
