@@ -16,7 +16,7 @@ SERVER = ROOT / "workunits" / "domain" / "owner_rules"
 # Each side has an error class of its own there.
 OWN = "errors.py"
 PREFIXES = {
-    "fleetclient.rules.": "workunits.domain.owner_rules.",
+    "fleetclient.rules": "workunits.domain.owner_rules",
     "fleetclient.vehicle.signals": "workunits.domain.owner_rules.signals",
 }
 

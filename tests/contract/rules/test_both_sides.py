@@ -113,6 +113,9 @@ def test_the_two_packages_differ_in_their_imports_only():
     copies = get_copies()
     written = {path.name: path.read_text("utf-8") for path in SERVER.glob("*.py") if path.name != OWN}
     assert sorted(written) == sorted(copies)
+    assert not any(
+        "fleetclient." in line for text in written.values() for line in text.splitlines() if "import" in line
+    )
     different = [name for name, text in copies.items() if written[name] != text]
     assert different == [], "change the client's file, then run tests/contract/rules/copying.py"
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fleetclient.rules import gates_car, gates_energy, gates_heat, gates_hours, gates_limits
+from workunits.domain.owner_rules import gates_car, gates_energy, gates_heat, gates_hours, gates_limits
 from workunits.domain.owner_rules.decision import Decision, Gate, LocalFacts, Memory, Now
 from workunits.domain.owner_rules.rules import Rules
 from workunits.domain.owner_rules.scene import Finding, Scene
