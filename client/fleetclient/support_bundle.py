@@ -109,7 +109,7 @@ def _value(key: str, setting: Setting) -> Any:
 def _state(config: Config) -> dict[str, str]:
     if not config.state_dir.is_dir():
         return {}
-    texts = {"status.json": _dump(StateFolder(config.state_dir).read_status())}
+    texts = {"status.json": _dump(_without_networks(StateFolder(config.state_dir).read_status()))}
     for name in ("usage.json", "selftest.json", "crashes.json"):
         path = config.state_dir / name
         if path.is_file():
@@ -117,6 +117,15 @@ def _state(config: Config) -> dict[str, str]:
     if config.log_file:
         texts["log.txt"] = "".join(_last_logs(Path(config.log_file)))
     return texts
+
+
+def _without_networks(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the sentences in which the present network's name may stand."""
+    gates = [
+        {**gate, "detail": HIDDEN} if gate["reason"] == "not_home_wifi" else gate for gate in status.get("gates", [])
+    ]
+    is_named = "not_home_wifi" in status.get("reasons", [])
+    return {**status, "gates": gates, **({"sentence": HIDDEN} if is_named else {})}
 
 
 def _last_logs(path: Path) -> Iterator[str]:

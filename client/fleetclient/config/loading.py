@@ -146,9 +146,15 @@ def _naming(section: str, settings: Mapping[str, Setting]) -> Iterator[None]:
         yield
     except ClientError as error:
         text = _with_section(str(error), section)
-        named = (settings[key].origin for key in re.findall(r"[\w.]*\w", text) if key in settings)
-        origin = next(named, "")
-        raise ConfigInvalid(text + (f" ({origin})" if origin and origin != DEFAULT else "")) from None
+        origin = _find_origin(text, section, settings)
+        raise ConfigInvalid(text + (f" ({origin})" if origin else "")) from None
+
+
+def _find_origin(text: str, section: str, settings: Mapping[str, Setting]) -> str:
+    """Return who set the first key that an error speaks of and that has no default value; empty when nobody did."""
+    words = re.findall(r"[\w.]*\w", text)
+    keys = (key for word in words for key in (word, f"{section}.{word}") if key in settings)
+    return next((settings[key].origin for key in keys if settings[key].origin != DEFAULT), "")
 
 
 def _with_section(text: str, section: str) -> str:
