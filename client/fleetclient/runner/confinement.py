@@ -33,6 +33,13 @@ WALLS: Final = {
     "cgroup": "a control group with caps on memory and processes",
 }
 REQUIRED: Final = ("seccomp", "no_new_privileges", "limits")
+_OTHER_KERNEL = "this kernel does not offer it; run a kernel of your distribution, or leave the container that hides it"
+_MENDING: Final = {
+    "seccomp": "install libseccomp (apt install libseccomp2), and a kernel with CONFIG_SECCOMP_FILTER",
+    "no_new_privileges": _OTHER_KERNEL,
+    "limits": _OTHER_KERNEL,
+    "landlock": _OTHER_KERNEL + "; without it no GPU is used",
+}
 
 
 class Unconfined(ClientError):
@@ -85,7 +92,7 @@ def raise_walls(
     holds["seccomp"] = call_filter is not None and _load(call_filter)
     missing = [name for name in _required(profile) if not holds[name]]
     if set(missing) - set(off):
-        raise Unconfined(f"not to be had on this system: {', '.join(missing)}")
+        raise Unconfined("; ".join(f"the wall {name!r} cannot be put up: {_MENDING[name]}" for name in missing))
     return holds
 
 
@@ -140,18 +147,16 @@ def _shut_files(profile: syscalls.Profile) -> bool:
 
     try:
         rules = Landlock(strict=False)
-        reading = AccessFs.READ_FILE | AccessFs.READ_DIR | AccessFs.EXECUTE
-        rules.add_path_rule(*_present(profile.read_paths), access=reading)
-        writing = AccessFs.READ_FILE | AccessFs.WRITE_FILE | AccessFs.IOCTL_DEV
-        rules.add_path_rule(*_present(profile.device_paths), access=writing)
+        for path in filter(Path.exists, map(Path, profile.read_paths)):
+            # The right to list belongs to folders; libraries are mapped as code, which counts as executing.
+            listing = AccessFs.READ_DIR if path.is_dir() else AccessFs(0)
+            rules.add_path_rule(path, access=AccessFs.READ_FILE | AccessFs.EXECUTE | listing)
+        for path in filter(Path.exists, map(Path, profile.device_paths)):
+            rules.add_path_rule(path, access=AccessFs.READ_FILE | AccessFs.WRITE_FILE | AccessFs.IOCTL_DEV)
         rules.apply()
     except LandlockError:  # no Landlock in this kernel, or switched off at boot
         return False
     return True
-
-
-def _present(paths: tuple[str, ...]) -> list[str]:
-    return [path for path in paths if Path(path).exists()]
 
 
 def _build_filter(profile: syscalls.Profile) -> Any:

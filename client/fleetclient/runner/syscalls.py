@@ -85,14 +85,18 @@ GPU: Final = Profile(
 )  # fmt: skip
 
 
-def build_filter(profile: Profile = CPU, *, pid: int) -> pyseccomp.SyscallFilter:
+def build_filter(profile: Profile = CPU, *, pid: int, processor: int | None = None) -> pyseccomp.SyscallFilter:
     """Return the filter for a process of this id, not yet loaded. Raises RuntimeError without the library.
 
-    A foreign calling convention (32-bit, x32) ends the process: its numbers mean other calls.
+    A foreign calling convention (32-bit, x32) ends the process: its numbers mean other calls. `processor` is one of
+    `pyseccomp.Arch`, this machine's where left out.
     """
     import pyseccomp as seccomp
 
     denied = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    if processor not in (None, seccomp.system_arch()):
+        denied.add_arch(processor)
+        denied.remove_arch(seccomp.Arch.NATIVE)
     denied.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
     denied.set_attr(seccomp.Attr.CTL_TSYNC, 1)
     for name in (*ALLOWED, *profile.allowed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ class Bench:
     """A runner under test and everything it said."""
 
     def __init__(self, folder: Path, model: bytes, settings: dict[str, Any], limits: dict[str, int]) -> None:
+        threads = settings.pop("threads", 1)
         self.folder = folder
         model_path = folder / "model"
         model_path.write_bytes(model)
         contract = contract_of(model, **limits)
+        contract = replace(contract, session=replace(contract.session, intra_op_threads=threads))
         self.runner = Runner(
             RunnerSettings(
                 model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings
@@ -33,9 +36,12 @@ class Bench:
         )
         self.events: list[RunnerEvent] = []
 
-    def submit(self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None) -> None:
+    def submit(
+        self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None, write: bool = True
+    ) -> None:
         document = save({"x": input_rows(rows, seed)})
-        (self.folder / f"{token}.in").write_bytes(document)
+        if write:
+            (self.folder / f"{token}.in").write_bytes(document)
         self.runner.submit(
             Job(
                 token=token,
