@@ -81,11 +81,11 @@ class Line:
 
     def ask(self, question: Question) -> Answer:
         """Return the whole answer; mends clock and counter once. Raises ServerRefused and what `Door.open` raises."""
-        return self._mended(lambda: self._ask_once(question))
+        return self._mended(question, lambda: self._ask_once(question))
 
     def download(self, question: Question, *, start: int, end: int, write: Callable[[int, bytes], None]) -> None:
         """Give the bytes `[start, end)` to `write(offset, piece)` as they come; from 0 where `Range` is ignored."""
-        self._mended(lambda: self._download_once(question, start, end, write))
+        self._mended(question, lambda: self._download_once(question, start, end, write))
 
     def _ask_once(self, question: Question) -> Answer:
         sent_at = boot_seconds()
@@ -137,24 +137,25 @@ class Line:
         with self._door.open(errand) as reply:
             yield reply, signature
 
-    def _mended(self, call: Callable[[], T]) -> T:
+    def _mended(self, question: Question, call: Callable[[], T]) -> T:
         """Make a call; once, mend the clock offset or the counter that the server complained about, and repeat."""
         try:
-            return self._noted(call)
+            return self._noted(question, call)
         except ServerRefused as refused:
             if refused.problem == "counter_replayed":
                 self._identity.counter.leap()
             elif refused.problem != "signature_expired":
                 raise
-        return self._noted(call)
+        return self._noted(question, call)
 
-    def _noted(self, call: Callable[[], T]) -> T:
-        """Make a call and tell the circuit breaker how it went."""
+    def _noted(self, question: Question, call: Callable[[], T]) -> T:
+        """Make a call and tell the circuit breaker how it went; refusals of HEAD do not say what is refused."""
         breaker, policy = self._door.breaker, self._policy
         try:
             value = call()
         except ServerRefused as refused:
-            if breaker.note_refusal(refused, policy.now()) and policy.log is not None:
+            is_news = question.method != "HEAD" and breaker.note_refusal(refused, policy.now())
+            if is_news and policy.log is not None:
                 policy.log.warning(
                     "turned_away", problem=refused.problem, hint="pair this car again; next try in an hour"
                 )

@@ -73,6 +73,10 @@ class FakeFleet:
         self.answer_tamper = b""
         self.answer_changes: dict[str, Any] = {}
         self.rules: dict[str, Any] | None = None
+        self.previous_keys: dict[str, bytes] = {}
+        self.signed_with = b""
+        self.rotations = 0
+        self.gross_microcredits = 0
         self.refuse_next: list[tuple[str, Refused]] = []
         self.corrupt_next_downloads = 0
         self.cut_downloads_at: list[int] = []
@@ -134,7 +138,10 @@ class FakeFleet:
 
     # -- requests ----------------------------------------------------------------------------------------------
 
-    def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def handle(
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        path, _, query = target.partition("?")
         with self.lock:
             self.requests.append((method, path, headers))
             for index, (prefix, refusal) in enumerate(self.refuse_next):
@@ -144,18 +151,24 @@ class FakeFleet:
             route = path.removeprefix(PREFIX)
             if route == "pair/device":
                 return self._pair_device(json.loads(body))
-            key_id, counter, signature = self._authenticate(method, path, headers, body)
-            if route == "pair/token":
-                return self._signed(self._pair_token(key_id, json.loads(body)), signature)
-            if route == "sync":
-                return self._signed(self._sync(key_id, counter, body), signature)
+            key_id, counter, signature = self._authenticate(method, path, query, headers, body)
+            answers = {
+                "pair/token": lambda: self._pair_token(key_id, json.loads(body)),
+                "pair/rotate": lambda: self._rotate(key_id, counter, json.loads(body)),
+                "account": lambda: self._account(key_id, query),
+                "sync": lambda: self._sync(key_id, counter, body),
+            }
+            if route in answers:
+                return self._signed(answers[route](), signature)
             if route.startswith("outputs/"):
                 return self._outputs(method, route.removeprefix("outputs/"), headers, body)
             if route.startswith("blobs/"):
                 return self._blob(route.removeprefix("blobs/"), headers)
             raise Refused(404, "not_found")
 
-    def _authenticate(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[str, int, str]:
+    def _authenticate(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes
+    ) -> tuple[str, int, str]:
         digest = "sha-256=:" + base64.b64encode(hashlib.sha256(body).digest()).decode() + ":"
         found = INPUT_LINE.fullmatch(headers.get("signature-input", ""))
         signature = headers.get("signature", "")
@@ -170,18 +183,25 @@ class FakeFleet:
                 f'"@method": {method}',
                 f'"@authority": {headers["host"]}',
                 f'"@path": {path}',
-                '"@query": ?',
+                f'"@query": ?{query}',
                 f'"content-digest": {digest}',
                 f'"@signature-params": {params}',
             )
         )
-        public_key = self.vehicles.get(key_id)
-        if public_key is None:
+        if key_id not in self.vehicles:
             raise Refused(401, "vehicle_unknown")
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(base64.b64decode(signature[6:-1]), base.encode())
-        except InvalidSignature:
-            raise Refused(401, "signature_invalid") from None
+        keys = [self.vehicles[key_id]]
+        if path.endswith("/pair/rotate") and key_id in self.previous_keys:
+            keys.append(self.previous_keys[key_id])
+        for key in keys:
+            try:
+                Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(signature[6:-1]), base.encode())
+                self.signed_with = key
+                break
+            except InvalidSignature:
+                continue
+        else:
+            raise Refused(401, "signature_invalid")
         if headers.get("content-digest") != digest:
             raise Refused(401, "signature_invalid")
         return key_id, int(counter), signature[6:-1]
@@ -218,6 +238,7 @@ class FakeFleet:
         answer = {
             "device_code": device_code,
             "user_code": "BCDF-GHJK",
+            "match_number": 42,
             "verification_uri": self.origin + "/pair",
             "verification_uri_complete": self.origin + "/pair?code=BCDF-GHJK",
             "expires_in": 600,
@@ -237,6 +258,36 @@ class FakeFleet:
         self.vehicles[vehicle_id] = self.vehicles[key_id]
         director = self.director.public_key().public_bytes_raw().hex()
         return json.dumps({"vehicle_id": vehicle_id, "director_key": director}).encode()
+
+    def _rotate(self, vehicle_id: str, counter: int, document: dict[str, str]) -> bytes:
+        new = bytes.fromhex(document["public_key"])
+        told = f"fleetcompute-key-rotation-1\n{vehicle_id}\n{self.signed_with.hex()}\n{new.hex()}"
+        try:
+            Ed25519PublicKey.from_public_bytes(new).verify(bytes.fromhex(document["proof"]), told.encode())
+        except InvalidSignature:
+            raise Refused(422, "rotation_proof_invalid") from None
+        if self.signed_with == self.vehicles[vehicle_id]:
+            if counter <= self.last_counter.get(vehicle_id, 0):
+                raise Refused(409, "counter_replayed")
+            self.last_counter[vehicle_id] = counter
+            self.previous_keys[vehicle_id], self.vehicles[vehicle_id] = self.signed_with, new
+            self.rotations += 1
+        elif new != self.vehicles[vehicle_id]:
+            raise Refused(401, "signature_invalid")
+        return json.dumps({"vehicle_id": vehicle_id, "public_key": new.hex()}).encode()
+
+    def _account(self, vehicle_id: str, query: str) -> bytes:
+        since = int(query.removeprefix("since="))
+        return json.dumps(
+            {
+                "vehicle": vehicle_id,
+                "since": since,
+                "gross_today_microcredits": self.gross_microcredits,
+                "currency": None,
+                "microcredits_per_currency_unit": None,
+            }
+            | self.answer_changes
+        ).encode()
 
     # -- sync --------------------------------------------------------------------------------------------------
 
@@ -397,7 +448,7 @@ class _Handler(BaseHTTPRequestHandler):
                 document["error"] = refused.code
             status, content = refused.status, json.dumps(document).encode()
             extra = {"Content-Type": "application/problem+json", **refused.headers}
-        if self.command == "POST" and self.path.endswith("/sync") and self.fleet.drop_answers > 0:
+        if self.command == "POST" and self.path.endswith(("/sync", "/rotate")) and self.fleet.drop_answers > 0:
             self.fleet.drop_answers -= 1
             self.close_connection = True
             return
