@@ -31,7 +31,7 @@ class MqttSource:
         self._board = Board("mqtt")
         self._is_available: bool | None = None if options.availability_topic else True
         self._vouched: frozenset[str] = frozenset()  # heard on this connection, and the last will would tell
-        self._link = MqttLink(options, self.topics, self, folder=folder)
+        self._link = MqttLink(options, self.topics, self, folder=folder, last=options.availability_topic)
 
     @property
     def topics(self) -> list[str]:

@@ -40,11 +40,19 @@ class Listener(Protocol):
 
 
 class MqttLink:
-    """Subscribes to exactly the given topics, QoS 1, and passes on what they say."""
+    """Subscribes to exactly the given topics, QoS 1, and passes on what they say.
 
-    def __init__(self, options: BrokerOptions, topics: Iterable[str], listener: Listener, *, folder: Path) -> None:
+    `last` is the topic by which the others are judged. It is subscribed to in a packet of its own behind them, so that
+    a broker that answers in order has sent what it had kept of them before the first word of this one.
+    """
+
+    def __init__(
+        self, options: BrokerOptions, topics: Iterable[str], listener: Listener, *, folder: Path, last: str = ""
+    ) -> None:
         self._options = options
-        self._topics = sorted(set(topics))
+        self._topics = sorted(set(topics) - {last})
+        self._last = last
+        self._known = {*self._topics, last}
         self._listener = listener
         self._folder = folder
         self._client: Client | None = None
@@ -104,6 +112,8 @@ class MqttLink:
         self._problem = ""
         self._listener.on_connected()
         client.subscribe([(topic, 1) for topic in self._topics])
+        if self._last:
+            client.subscribe(self._last, 1)
 
     def _on_connect_fail(self, _client: Client, _data: object) -> None:
         self._problem = f"{self._where} cannot be reached"
@@ -118,7 +128,7 @@ class MqttLink:
     def _on_message(self, _client: Client, _data: object, message: object) -> None:
         payload: bytes = message.payload  # type: ignore[attr-defined]
         topic: str = message.topic  # type: ignore[attr-defined]
-        if len(payload) > PAYLOAD_BYTES_MAX or topic not in self._topics:
+        if len(payload) > PAYLOAD_BYTES_MAX or topic not in self._known:
             return
         text = payload.decode("utf-8", errors="replace")
         self._listener.on_message(topic, text, is_retained=bool(message.retain))  # type: ignore[attr-defined]

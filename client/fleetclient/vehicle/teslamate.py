@@ -30,7 +30,7 @@ class TeslamateSource:
         self._home_names = options.home_names
         namespace = f"{options.namespace}/" if options.namespace else ""
         self._prefix = f"teslamate/{namespace}cars/{options.car_id}/"
-        self._link = MqttLink(options, self.topics, self, folder=folder)
+        self._link = MqttLink(options, self.topics, self, folder=folder, last=f"{self._prefix}healthy")
         self._clock = clock
         self._board = Board("teslamate")
         self._said: dict[str, str] = {}

@@ -8,6 +8,7 @@ import pytest
 
 from bench.measure.mqtt_broker import MqttBroker, start_broker
 from tests.client.vehicle.hearing import Publisher
+from tests.client.vehicle.relay import Relay
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def publisher(broker: MqttBroker) -> Iterator[Publisher]:
     made = Publisher(broker.host, broker.port)
     yield made
     made.close()
+
+
+@pytest.fixture
+def relay(broker: MqttBroker) -> Iterator[Relay]:
+    """A wire to the broker that can be cut."""
+    made = Relay(broker.port)
+    yield made
+    made.cut()

@@ -11,6 +11,7 @@ from bench.measure.mqtt_broker import BrokerSettings, MqttBroker
 from fleetclient.vehicle.mqtt_options import TeslamateOptions
 from fleetclient.vehicle.teslamate import TeslamateSource
 from tests.client.vehicle.hearing import Bell, Publisher, age, keeps, known, value, wait_until
+from tests.client.vehicle.relay import Relay
 from tests.client.vehicle.test_teslamate_signals import PARKED_AT_HOME
 
 CAR = "teslamate/cars/1/"
@@ -162,31 +163,41 @@ def test_driving_off_is_heard_at_once(teslamate: TeslaMate, listen: Callable[...
 
 
 def test_a_broken_connection_lets_values_grow_old_and_neither_wipes_nor_refreshes_them(
-    broker: MqttBroker, teslamate: TeslaMate, listen: Callable[..., TeslamateSource], clock: Clock
+    relay: Relay, teslamate: TeslaMate, listen: Callable[..., TeslamateSource], clock: Clock
 ) -> None:
     teslamate.publish(**PARKED_AT_HOME)
-    source = listen()
+    source = listen(port=relay.port)
     hear_pulse(source, teslamate)
-    broker.stop()
-    wait_until(lambda: source.problem)
+    relay.cut()
+    wait_until(lambda: source.problem.startswith("MQTT"))
     clock.now = 9000.0
     told = known(source)
     assert told["plugged_in"] is True
     assert observed_at(source, "plugged_in") == 1000.0
+    teslamate.publish(inside_temp="3")
+    teslamate.pulse()
+    relay.mend()
+    wait_until(lambda: value(source, "cabin_temp_c") == 3.0)
+    assert known(source) == {**told, "cabin_temp_c": 3.0}
+    assert observed_at(source, "cabin_temp_c") == 1000.0  # retained: as old as what was known before
+    wait_until(lambda: observed_at(source, "plugged_in") == 9000.0, doing=teslamate.pulse)
+    assert known(source) == {**told, "cabin_temp_c": 3.0}
 
-    again = MqttBroker(BrokerSettings(port=broker.port))  # with nothing retained, as after a power cut
-    other = Publisher(again.host, again.port)
-    try:
-        TeslaMate(other).publish(inside_temp="3", state="online", shift_state="")
-        wait_until(lambda: value(source, "cabin_temp_c") == 3.0)
-        assert known(source) == {**told, "cabin_temp_c": 3.0}
-        assert observed_at(source, "cabin_temp_c") == 1000.0  # retained, as far as anybody knows
-        wait_until(lambda: observed_at(source, "parked") == 9000.0, doing=TeslaMate(other).pulse)
-        assert value(source, "parked") is True
-        assert value(source, "plugged_in") is None  # not said since the connection stands
-    finally:
-        other.close()
-        again.stop()
+
+def test_what_the_broker_lost_while_the_connection_was_broken_is_unknown_and_not_refreshed(
+    relay: Relay, teslamate: TeslaMate, listen: Callable[..., TeslamateSource], clock: Clock
+) -> None:
+    teslamate.publish(**PARKED_AT_HOME)
+    source = listen(port=relay.port)
+    hear_pulse(source, teslamate)
+    relay.cut()
+    wait_until(lambda: source.problem.startswith("MQTT"))
+    teslamate.publish(plugged_in="", state="charging")
+    clock.now = 9000.0
+    relay.mend()
+    wait_until(lambda: observed_at(source, "parked") == 9000.0, doing=teslamate.pulse)
+    assert value(source, "parked") is True
+    assert value(source, "plugged_in") is None
 
 
 def test_only_the_named_car_in_the_namespace_is_heard(
