@@ -80,7 +80,7 @@ def read_agent_signals(config: Config) -> Signals | None:
         {
             name: Reading(each["value"], now - each["age_seconds"], each["source"])
             for name, each in status["signals"].items()
-            if each is not None
+            if each is not None and each["age_seconds"] is not None
         }
     )
 
