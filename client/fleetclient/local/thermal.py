@@ -32,8 +32,8 @@ class Thermometer:
 
 def _find_sensors(folder: Path) -> tuple[Path, ...]:
     """Return the processor's sensors; all sensors where none is known to be the processor's."""
-    named = [(zone / "type", (zone / "temp",)) for zone in sorted(folder.glob("thermal/thermal_zone*"))]
-    named += [(chip / "name", tuple(sorted(chip.glob("temp*_input")))) for chip in sorted(folder.glob("hwmon/hwmon*"))]
+    named = [(zone / "type", [zone / "temp"]) for zone in sorted(folder.glob("thermal/thermal_zone*"))]
+    named += [(chip / "name", sorted(chip.glob("temp*_input"))) for chip in sorted(folder.glob("hwmon/hwmon*"))]
     ours = [sensor for name, sensors in named if _PROCESSOR.search(_read_text(name)) for sensor in sensors]
     return tuple(ours or (sensor for _, sensors in named for sensor in sensors))
 

@@ -13,6 +13,8 @@ from fleetclient.local.nl80211 import ask_ssid
 _SIOCGIWESSID: Final = 0x8B1B
 _NAME_BYTES_MAX: Final = 32
 _INTERFACE_BYTES: Final = 16
+# struct iwreq: the interface, then where to put the name, its length, and whether there is one.
+_REQUEST: Final = struct.Struct(f"{_INTERFACE_BYTES}sPHH")
 
 
 def find_ssid(interface: str, index: int) -> str | None:
@@ -30,13 +32,12 @@ def find_ssid(interface: str, index: int) -> str | None:
 def _ask_extensions(interface: str) -> bytes | None:
     buffer = array.array("B", bytes(_NAME_BYTES_MAX + 1))
     address, length = buffer.buffer_info()
-    request = bytearray(
-        struct.pack(f"{_INTERFACE_BYTES}sPHH", interface.encode()[: _INTERFACE_BYTES - 1], address, length, 0)
-    )
+    name = interface.encode()[: _INTERFACE_BYTES - 1]
+    request = bytearray(_REQUEST.pack(name, address, length, 0))
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kernel:
             fcntl.ioctl(kernel, _SIOCGIWESSID, request)
     except OSError:
         return None
-    _, _, length, is_on = struct.unpack(f"{_INTERFACE_BYTES}sPHH", request)
+    _, _, length, is_on = _REQUEST.unpack(request)
     return buffer.tobytes()[: min(length, _NAME_BYTES_MAX)].rstrip(b"\0") if is_on else b""
