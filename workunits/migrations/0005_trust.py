@@ -78,6 +78,9 @@ class Migration(migrations.Migration):
                         fields=["requested_at"],
                         name="model_admission_requested",
                     ),
+                    models.Index(
+                        condition=models.Q(("state", "revoked")), fields=["model"], name="model_admission_revoked"
+                    ),
                     models.Index(fields=["sha256"], name="model_admission_by_sha256"),
                 ],
                 "constraints": [

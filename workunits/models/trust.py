@@ -46,6 +46,7 @@ class ModelAdmission(models.Model):
         ]
         indexes = [
             models.Index(name="model_admission_requested", fields=["requested_at"], condition=Q(state="requested")),
+            models.Index(name="model_admission_revoked", fields=["model"], condition=Q(state="revoked")),
             models.Index(name="model_admission_by_sha256", fields=["sha256"]),
         ]
 

@@ -110,14 +110,14 @@ class AdmissionService:
 
     def _admit(self, clock: Callable[[], datetime]) -> int:
         """Examine waiting models, then sign those that passed together."""
-        decisions: list[Decision] = []
+        decisions: dict[int, Decision] = {}
         entries: dict[str, Entry] = {}
         began_at = clock()
-        for asked in take_asked(limit=MODELS_PER_SIGNING):
+        while len(decisions) < MODELS_PER_SIGNING and (asked := take_asked(without=decisions)) is not None:
             try:
-                decisions.append(self._decide(asked, entries, clock()))
+                decisions[asked.model_id] = self._decide(asked, entries, clock())
             except ModelRefused as refusal:
-                decisions.append(_refused(asked, refusal.detail))
+                decisions[asked.model_id] = _refused(asked, refusal.detail)
             if clock() - began_at > GATHER or _has_urgent_order():
                 break
         if not decisions:
@@ -126,8 +126,8 @@ class AdmissionService:
             self._repository.sign(list(entries.values()), now=clock())
             self._publish(clock())
         # Last: a batch that starts now finds its model signed and published.
-        record_decisions(decisions, now=clock())
-        for decision in decisions:
+        record_decisions(list(decisions.values()), now=clock())
+        for decision in decisions.values():
             log.info("model %d %s %s", decision.model_id, decision.state, decision.reason)
         return len(decisions)
 

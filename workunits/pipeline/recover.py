@@ -1,7 +1,8 @@
 """Recover: end what will not end by itself, and find what a lost nudge left behind.
 
-Moves: replica LEASED/COMMITTED -> EXPIRED or CANCELLED; unit OPEN -> CANCELLED; batch CANCELLING -> CANCELLED,
-IN_PROGRESS -> FINALIZING where the worker that should have done so died. Safe to run at any time, by any number.
+Moves: replica LEASED/COMMITTED -> EXPIRED or CANCELLED; unit OPEN -> CANCELLED; batch CANCELLING -> CANCELLED, a
+running one -> CANCELLING where its model was revoked, IN_PROGRESS -> FINALIZING where the worker that should have done
+so died. Safe to run at any time, by any number.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from workunits.domain.states import BatchStatus
+from workunits.store.admissions import cancel_revoked_batches
 from workunits.store.batches import start_finalizing
 from workunits.store.recovery import (
     cancel_open_units,
@@ -53,8 +55,12 @@ def forget_old_pairings(*, now: datetime) -> int:
 
 
 def cancel_batches(*, now: datetime) -> int:
-    """End the open units of every batch that is being cancelled; return how many batches are cancelled now."""
+    """End the open units of every batch that is being cancelled; return how many batches are cancelled now.
+
+    A batch whose model was revoked is among them: no car would run its units any more.
+    """
     finished = 0
+    cancel_revoked_batches()
     for batch_id in list_batch_ids(BatchStatus.CANCELLING):
         while True:
             with transaction.atomic():

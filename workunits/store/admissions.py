@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -54,30 +54,29 @@ def note_awaiting(batch_id: int, *, reason: str) -> None:
     queued.exclude(status_reason=reason).update(status_reason=reason)
 
 
-def take_asked(*, limit: int) -> list[AskedModel]:
-    """Return the models that wait longest, each marked with one more attempt."""
-    waiting = ModelAdmission.objects.filter(state=ModelAdmission.State.REQUESTED).order_by("requested_at", "model_id")
-    rows = list(waiting.select_related("model__blob")[:limit])
-    ModelAdmission.objects.filter(model_id__in=[row.model_id for row in rows]).update(attempts=F("attempts") + 1)
-    return [
-        AskedModel(
-            model_id=row.model_id,
-            sha256=row.model.blob_id,
-            size_bytes=row.model.blob.size_bytes,
-            request=row.request,
-            facts={
-                "opset": row.model.opset,
-                "operators": row.model.operators,
-                "inputs": row.model.inputs,
-                "outputs": row.model.outputs,
-                "batch_rows": row.model.batch_rows,
-                "flops_per_row": row.model.flops_per_row,
-                "memory_bytes": row.model.memory_bytes,
-            },
-            attempts=row.attempts,
-        )
-        for row in rows
-    ]
+def take_asked(*, without: Collection[int] = ()) -> AskedModel | None:
+    """Return the model that waits longest, marked with one more attempt; None where none waits but those named."""
+    waiting = ModelAdmission.objects.filter(state=ModelAdmission.State.REQUESTED).exclude(model_id__in=without)
+    row = waiting.order_by("requested_at", "model_id").select_related("model__blob").first()
+    if row is None:
+        return None
+    ModelAdmission.objects.filter(model_id=row.model_id).update(attempts=F("attempts") + 1)
+    return AskedModel(
+        model_id=row.model_id,
+        sha256=row.model.blob_id,
+        size_bytes=row.model.blob.size_bytes,
+        request=row.request,
+        facts={
+            "opset": row.model.opset,
+            "operators": row.model.operators,
+            "inputs": row.model.inputs,
+            "outputs": row.model.outputs,
+            "batch_rows": row.model.batch_rows,
+            "flops_per_row": row.model.flops_per_row,
+            "memory_bytes": row.model.memory_bytes,
+        },
+        attempts=row.attempts,
+    )
 
 
 def record_decisions(decisions: Sequence[Decision], *, now: datetime) -> None:
@@ -103,6 +102,15 @@ def ask_again(sha256: str, *, now: datetime) -> int:
     return ModelAdmission.objects.filter(sha256=sha256).update(
         state=ModelAdmission.State.REQUESTED, reason="", attempts=0, log_index=None, requested_at=now, decided_at=None
     )
+
+
+def cancel_revoked_batches() -> int:
+    """Ask for the end of every batch whose model was revoked; return how many there were."""
+    running = (BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
+    revoked = Batch.objects.filter(
+        status__in=[status.value for status in running], model__admission__state=ModelAdmission.State.REVOKED
+    )
+    return revoked.update(status=BatchStatus.CANCELLING.value, status_reason="the model was revoked")
 
 
 def count_admissions() -> dict[str, int]:

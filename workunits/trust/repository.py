@@ -105,6 +105,11 @@ class Repository:
         current = self.kept.root.signed if self.kept.root else None
         _check_turn(new, current)
         staged.check(current or new)
+        if self.kept.targets is not None and not _accepts(new, self.kept.targets):
+            raise ChangeOutOfTurn(
+                "the targets in force lack signatures of the new root's keys, so no car would believe them: publish"
+                " targets that the old and the new keys signed first (`trust_rotate targets` stages both)"
+            )
         self._signer_of(new, names.SNAPSHOT)
         self._signer_of(new, names.TIMESTAMP)
         self.kept.write(names.ROOT, staged.metadata)
@@ -292,6 +297,10 @@ class Repository:
         if isinstance(metadata.signed, Snapshot):
             lifetime = names.SNAPSHOT_LIFETIME
         return bool(metadata.signed.expires - now < lifetime / 2)
+
+
+def _accepts(root: Root, targets: Metadata[Targets]) -> bool:
+    return bool(root.get_verification_result(names.TARGETS, targets.signed_bytes, targets.signatures))
 
 
 def _check_turn(new: Root | Targets, current: Root | Targets | None) -> None:

@@ -47,12 +47,14 @@ class ThresholdMissed(TrustError):
 class Staged:
     """`metadata` with whatever signatures it has, and the content of new target files by their path.
 
-    `in_force` is the root when it was staged: it tells a signer whose keys count, and is not believed by anybody else.
+    `in_force` is the root when it was staged, `coming` the one that is to follow these targets: they tell a signer
+    whose keys count, and are not believed by anybody else.
     """
 
     metadata: Metadata[Any]
     files: dict[str, bytes] = field(default_factory=dict)
     in_force: Metadata[Root] | None = None
+    coming: Metadata[Root] | None = None
 
     @property
     def role(self) -> str:
@@ -62,8 +64,13 @@ class Staged:
     def to_bytes(self) -> bytes:
         """Return the file."""
         files = {path: base64.b64encode(content).decode() for path, content in self.files.items()}
-        root = self.in_force.to_dict() if self.in_force else None
-        document = {"form": FORM, "metadata": self.metadata.to_dict(), "files": files, "root": root}
+        document = {
+            "form": FORM,
+            "metadata": self.metadata.to_dict(),
+            "files": files,
+            "root": self.in_force.to_dict() if self.in_force else None,
+            "coming": self.coming.to_dict() if self.coming else None,
+        }
         return json.dumps(document, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -75,6 +82,7 @@ class Staged:
                 metadata=Metadata.from_dict(document["metadata"]),
                 files={path: base64.b64decode(text, validate=True) for path, text in document["files"].items()},
                 in_force=Metadata[Root].from_dict(document["root"]) if document["root"] else None,
+                coming=Metadata[Root].from_dict(document["coming"]) if document["coming"] else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RepositoryError) as error:
             raise StagedUnreadable(f"this is not a staged change: {type(error).__name__}: {error}") from None
@@ -132,6 +140,6 @@ class Staged:
             raise ThresholdMissed("; ".join(missing))
 
     def _delegators(self) -> list[Root]:
-        known = [self.in_force.signed] if self.in_force else []
+        known = [root.signed for root in (self.in_force, self.coming) if root is not None]
         new = self.metadata.signed
         return [*known, new] if isinstance(new, Root) else known

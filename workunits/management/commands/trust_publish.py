@@ -1,4 +1,4 @@
-"""`manage.py trust_publish STAGED …`: hand signed changes to the admission service, root first."""
+"""`manage.py trust_publish STAGED …`: hand signed changes to the admission service, in the order they need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Command(TrustCommand):
         for staged in changes:
             if missing := staged.missing():
                 raise ThresholdMissed("; ".join(missing))
-        for staged in sorted(changes, key=lambda staged: staged.role != ROOT):
+        for staged in sorted(changes, key=lambda staged: 0 if staged.coming else 1 if staged.role == ROOT else 2):
             order_id = give_order("publish", content=staged.to_bytes(), now=timezone.now())
             self._wait(order_id, staged, options["wait_seconds"])
 

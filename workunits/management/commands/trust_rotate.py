@@ -48,5 +48,11 @@ class Command(TrustCommand):
             ]
         if options["keys"]:
             people = [load_public(path) for path in options["keys"]]
-            return [next_root(root, now=now, holders={role: (people, options["threshold"])})]
+            following = next_root(root, now=now, holders={role: (people, options["threshold"])})
+            if role == names.ROOT:
+                return [following]
+            # Cars must find targets that both roots accept, so they are signed by old and new keys, and come first.
+            renewed = next_targets(targets, now=now)
+            renewed.coming = following.metadata
+            return [renewed, following]
         return [next_root(root, now=now)] if role == names.ROOT else [next_targets(targets, now=now)]

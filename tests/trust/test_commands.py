@@ -1,0 +1,217 @@
+"""The ceremony as operators hold it: keys, signatures on separate days, publication, rotation, release, stop."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from workunits.management import trust
+
+pytestmark = pytest.mark.django_db
+
+PEOPLE = ("alice", "bob", "carol")
+
+
+def manage(command, *arguments, **options):
+    out = io.StringIO()
+    call_command(command, *[str(argument) for argument in arguments], stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv(trust.PASSWORD_VARIABLE, "four short dry words")
+    return tmp_path
+
+
+@pytest.fixture
+def serve(place):
+    """Let the admission service do what waits."""
+
+    def run():
+        manage("admission_service", "--once", "--bin-bits", 2, "--folder", place / "admission")
+
+    return run
+
+
+@pytest.fixture
+def started(place, serve):
+    for name in PEOPLE:
+        manage("trust_key", place / f"{name}.pem", "--name", name)
+    manage("trust_init", "--online", "--folder", place / "admission")
+    pubs = [place / f"{name}.pub" for name in PEOPLE]
+    bundle = place / "admission" / "public-1.json"
+    manage("trust_init", "--bundle", bundle, "--root-key", *pubs, "--origin", "https://fleet.example", "--out", place)
+    publish(place, serve, "root", "targets")
+
+
+def publish(place, serve, *roles, people=PEOPLE[:2]):
+    staged = [place / f"{role}.staged.json" for role in roles]
+    for path in staged:
+        for name in people:
+            manage("trust_sign", path, "--key", place / f"{name}.pem")
+    manage("trust_publish", *staged, "--wait-seconds", 0)
+    serve()
+
+
+def published(role):
+    from workunits.store.trust_files import list_published
+
+    return max(version for name, version in list_published().items() if f".{role}." in name or name == f"{role}.json")
+
+
+def test_from_nothing_to_a_published_repository(started, place):
+    said = manage("trust_status")
+    assert "root       version 1" in said
+    assert "(12.0 h left)" in said
+    assert "log         0 entries, head -" in said
+    assert (published("root"), published("targets"), published("timestamp")) == (1, 1, 1)
+    assert trust.read_target("client/config.json")["origins"] == ["https://fleet.example"]
+    assert b"ENCRYPTED" in (place / "alice.pem").read_bytes()
+
+
+def test_one_signature_is_not_enough_to_publish_anything(started, place):
+    manage("trust_config", "--refresh-seconds", 60, "--out", place / "targets.staged.json")
+    manage("trust_sign", place / "targets.staged.json", "--key", place / "alice.pem")
+    with pytest.raises(CommandError, match="has 1 of 2 signatures; not signed yet by: bob, carol"):
+        manage("trust_publish", place / "targets.staged.json")
+    assert published("targets") == 1
+
+
+def test_a_signer_sees_the_change_before_he_signs(started, place):
+    manage("trust_config", "--origin", "https://a.example", "--out", place / "targets.staged.json")
+    said = manage("trust_sign", place / "targets.staged.json")
+    assert '"https://a.example"' in said
+    assert "has 0 of 2 signatures" in said
+
+
+def test_what_a_configuration_does_not_name_stays(started, place, serve):
+    manage("trust_config", "--egress-bytes-per-day", 1000, "--out", place / "targets.staged.json")
+    publish(place, serve, "targets")
+    config = trust.read_target("client/config.json")
+    assert (config["origins"], config["egress_bytes_per_day"]) == (["https://fleet.example"], 1000)
+
+
+def test_a_release_is_rolled_out_ring_by_ring(started, place, serve):
+    wheel = place / "fleetcompute_client-0.3.0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    for ring in (5.0, 100.0):
+        manage("trust_release", wheel, "--ring", ring, "--out", place / "targets.staged.json")
+        publish(place, serve, "targets")
+        line = trust.read_target("client/channels.json")["channels"]["stable"]
+        assert (line["version"], line["ring_percent"], line["target"]) == ("0.3.0", ring, f"client/{wheel.name}")
+    assert published("targets") == 3
+
+
+def test_a_person_leaves_and_another_comes(started, place, serve):
+    manage("trust_key", place / "dora.pem", "--name", "dora")
+    keys = [place / f"{name}.pub" for name in ("bob", "carol", "dora")]
+    manage("trust_rotate", "root", "--keys", *keys, "--out", place)
+    publish(place, serve, "root", people=("bob", "carol"))  # two of the old ones and two of the new ones
+    manage("trust_rotate", "targets", "--keys", *keys, "--out", place)
+    publish(place, serve, "targets", "root", people=("bob", "carol"))
+    assert (published("root"), published("targets")) == (3, 2)
+    manage("trust_rotate", "targets", "--out", place)
+    with pytest.raises(CommandError, match="does not sign targets"):
+        manage("trust_sign", place / "targets.staged.json", "--key", place / "alice.pem")
+    publish(place, serve, "targets", people=("bob", "dora"))
+    assert published("targets") == 3
+
+
+def test_everybody_who_signs_targets_is_replaced_at_once(started, place, serve):
+    new = ("dora", "emil", "fay")
+    for name in new:
+        manage("trust_key", place / f"{name}.pem", "--name", name)
+    manage("trust_rotate", "targets", "--keys", *(place / f"{name}.pub" for name in new), "--out", place)
+    for name in ("alice", "bob"):
+        for role in ("targets", "root"):
+            manage("trust_sign", place / f"{role}.staged.json", "--key", place / f"{name}.pem")
+    with pytest.raises(
+        CommandError, match="targets version 2 has 0 of 2 signatures; not signed yet by: dora, emil, fay"
+    ):
+        manage("trust_publish", place / "targets.staged.json")
+    for name in ("dora", "emil"):
+        manage("trust_sign", place / "targets.staged.json", "--key", place / f"{name}.pem")
+    manage("trust_publish", place / "root.staged.json", place / "targets.staged.json", "--wait-seconds", 0)
+    serve()
+    assert (published("root"), published("targets")) == (2, 2)
+
+
+def test_a_root_whose_keys_have_not_signed_the_targets_in_force_would_strand_every_car(started, place, serve):
+    new = ("dora", "emil", "fay")
+    for name in new:
+        manage("trust_key", place / f"{name}.pem", "--name", name)
+    manage("trust_rotate", "targets", "--keys", *(place / f"{name}.pub" for name in new), "--out", place)
+    publish(place, serve, "root")
+    from workunits.models import TrustOrder
+
+    assert "lack signatures of the new root's keys" in TrustOrder.objects.latest("id").outcome
+    assert published("root") == 1
+
+
+def test_the_services_keys_are_replaced(started, place, serve):
+    manage("trust_init", "--online", "--folder", place / "admission")
+    manage("trust_rotate", "online", "--bundle", place / "admission" / "public-2.json", "--out", place)
+    publish(place, serve, "root", "targets")
+    assert (published("root"), published("targets")) == (2, 2)
+    assert "snapshot-2" in "".join(manage("trust_sign", place / "root.staged.json"))
+
+
+def test_stop_and_resume(started, place, serve):
+    assert "Ordered" in manage("trust_stop")
+    serve()
+    assert "(0.0 h left)" in manage("trust_status")
+    manage("trust_stop", "--resume", "--folder", place / "admission")
+    serve()
+    assert "(12.0 h left)" in manage("trust_status")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "sentence"),
+    [
+        ("trust_revoke_model", ["abc"], "64 hexadecimal digits"),
+        ("trust_admit", ["0" * 64], "no researcher has brought a model"),
+        ("trust_status", [], "no root is published yet"),
+        ("trust_sign", ["/nonexistent"], "cannot be read"),
+        ("admission_service", ["--folder", "/nonexistent", "--once"], "trust_init --online"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(command, arguments, sentence):
+    with pytest.raises(CommandError, match=sentence):
+        manage(command, *arguments)
+
+
+def test_the_service_refuses_a_folder_that_others_can_read(started, place):
+    (place / "admission").chmod(0o755)
+    with pytest.raises(CommandError, match="whoever reads it can sign models"):
+        manage("admission_service", "--once", "--folder", place / "admission")
+
+
+def test_a_demonstration_starts_by_itself_and_learns_new_addresses(place, settings):
+    settings.FLEET_HOME = place
+    for origin, version in (("http://127.0.0.1:1", 1), ("http://127.0.0.1:2", 2), ("http://127.0.0.1:2", 2)):
+        manage("admission_service", "--once", "--bin-bits", 2, "--folder", place / "admission", "--demo-origin", origin)
+        assert published("targets") == version
+    assert trust.read_target("client/config.json")["origins"] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+
+
+def test_the_service_holds_none_of_the_web_tiers_keys():
+    """Nor does it where they lie in its environment: its settings replace them before anything reads them."""
+    script = (
+        "import django; django.setup(); from django.conf import settings as s;"
+        "print(s.FLEET_DIRECTOR_KEY.hex(), s.FLEET_TOKEN_KEY.hex(), s.SECRET_KEY)"
+    )
+    secret = {"FLEET_DIRECTOR_KEY": "d1" * 32, "FLEET_TOKEN_KEY": "d2" * 16, "FLEET_SECRET_KEY": "d3" * 32}
+    environment = {**os.environ, **secret, "DJANGO_SETTINGS_MODULE": "fleetcompute.settings.admission"}
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert [len(text) for text in found] == [64, 32, 64]
+    assert not set(found) & set(secret.values())
