@@ -87,7 +87,7 @@ def hash_password(password: str) -> str:
 
 
 async def _serve(settings: BrokerSettings) -> None:
-    from amqtt.broker import Broker
+    from amqtt.broker import Broker  # type: ignore[import-untyped]
 
     listener: dict[str, Any] = {"type": "tcp", "bind": f"{MqttBroker.host}:{settings.port}"}
     if settings.certificate_file:

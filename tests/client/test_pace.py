@@ -1,4 +1,4 @@
-"""Pure decisions: backoff, pace, how much to hold, what to hand back, the simulated schedule, the sync's limits."""
+"""Pure decisions: backoff, pace, how much to hold, what to hand back, the sync's limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from fleetclient.backoff import Backoff
 from fleetclient.journal import Journal
 from fleetclient.spool import Spool
 from fleetclient.units import Result, Unit, UnitState
-from fleetclient.vehicle.simulated import SimulatedVehicle
 from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import AgentInfo, Capacity
 from tests.client.test_journal import lease
@@ -114,24 +113,6 @@ def test_everything_goes_back_when_the_owner_says_so_or_nobody_knows_for_how_lon
     units = [unit(1, 1000.0)]
     assert kept(units, 1.0, hand_back=True) == []
     assert kept(units, None) == []
-
-
-def test_the_schedule_is_half_open_and_counts_from_the_agents_start() -> None:
-    vehicle = SimulatedVehicle(began_at=1000.0, away=[(10.0, 25.0)], start_delay_seconds=2.0)
-    assert vehicle.read(1000.0) == VehicleState(eligible=False, reasons=("unplugged",), absent_seconds=2.0)
-    assert vehicle.read(1002.0) == VehicleState(eligible=True)
-    assert vehicle.read(1010.0) == VehicleState(eligible=False, reasons=("driving",), absent_seconds=15.0)
-    assert vehicle.read(1024.0) == VehicleState(eligible=False, reasons=("driving",), absent_seconds=1.0)
-    assert vehicle.read(1025.0) == VehicleState(eligible=True)
-
-
-def test_a_simulated_car_is_away_while_its_file_is_there_and_nobody_knows_for_how_long(tmp_path: Path) -> None:
-    vehicle = SimulatedVehicle(began_at=0.0, away_file=tmp_path / "away")
-    assert vehicle.read(1.0) == VehicleState(eligible=True)
-    (tmp_path / "away").touch()
-    assert vehicle.read(2.0) == VehicleState(eligible=False, reasons=("driving",), absent_seconds=None)
-    (tmp_path / "away").unlink()
-    assert vehicle.read(3.0) == VehicleState(eligible=True)
 
 
 def test_a_sync_offers_no_more_than_its_limits_and_still_mentions_every_unit(tmp_path: Path) -> None:

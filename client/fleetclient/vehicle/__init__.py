@@ -1,1 +1,1 @@
-"""What the car itself says: may its computer be used now, and if not, why. One module a source."""
+"""What the car itself says, in twelve signals: one module a source, and nothing of where the car is."""

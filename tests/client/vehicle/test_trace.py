@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from fleetclient.vehicle.mobility import SimulatedSource
 from fleetclient.vehicle.options import SimulationOptions
 from fleetclient.vehicle.outings import LATEST_ARRIVAL, plan_outings
 from fleetclient.vehicle.signals import BOOLEAN_SIGNALS, SIGNALS, SignalValue
-from fleetclient.vehicle.survey import BUILT_IN, Survey, load_survey, read_survey
+from fleetclient.vehicle.survey import BUILT_IN, load_survey, read_survey
 from fleetclient.vehicle.trace import Trace, TraceStep, iterate_trace
 from tests.client.vehicle.hearing import Bell, value, wait_until
 
@@ -193,16 +194,12 @@ def test_a_damaged_survey_is_not_read_as_something_else(tmp_path: Path) -> None:
 
 
 def test_a_survey_decides_when_people_come_home() -> None:
-    noon = Survey(**{**vars_of(BUILT_IN), "arrivals": tuple(float(hour == 15) for hour in range(24))})
+    afternoon = replace(BUILT_IN, arrivals=tuple(float(hour == 15) for hour in range(24)))
     hours = set()
     for day in range(date(2026, 1, 5).toordinal(), date(2026, 1, 9).toordinal()):
-        for outing in plan_outings(3, date.fromordinal(day), noon)[:1]:
+        for outing in plan_outings(3, date.fromordinal(day), afternoon)[:1]:
             hours.add(int(outing.arrives_at // 3600))
     assert hours == {15}
-
-
-def vars_of(survey: Survey) -> dict[str, object]:
-    return {name: getattr(survey, name) for name in Survey.__dataclass_fields__}
 
 
 def test_a_life_is_lived_at_its_speed_and_wakes_the_agent_at_its_changes() -> None:
