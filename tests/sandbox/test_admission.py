@@ -163,19 +163,22 @@ def test_the_child_is_locked_in() -> None:
     import sys
 
     program = """
-import socket, sys
+import os, socket, sys
 from workunits.sandbox.jail import lock_down
 from workunits.sandbox.report import AdmissionLimits
-held = lock_down(AdmissionLimits(memory_bytes=1 << 30))
+ready = socket.socket()
+held = lock_down(AdmissionLimits(memory_bytes=1 << 30), parent_pid=os.getppid())
 def denied(action):
     try: action()
     except (OSError, MemoryError): return True
     return False
-assert "landlock" not in held or denied(lambda: open("/etc/passwd"))
+assert denied(lambda: open("/etc/passwd"))
 assert "landlock" not in held or denied(lambda: open("/tmp/escaped", "w"))
-assert "network" not in held or denied(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1))
+assert denied(lambda: socket.socket())
+assert denied(lambda: ready.connect(("127.0.0.1", int(sys.argv[1]))))
 assert denied(lambda: bytearray(2 << 30))
-assert "rlimits" in held
+assert denied(os.fork)
+assert {"rlimits", "seccomp"} <= set(held), held
 """
     import socket
 

@@ -30,7 +30,14 @@ TURN_SECONDS_MAX = 60
 _turns = threading.BoundedSemaphore(ADMISSIONS_AT_ONCE_MAX)
 # `-I` ignores the environment and the working folder; the project is put on the path by hand.
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from workunits.sandbox.child import main; main()"
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "LC_ALL": "C.UTF-8",
+    # Official builds of the runtime start a thread at import that reports usage. It would stay outside of the locks,
+    # and a process with two threads is refused a user namespace.
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 
 
 class ModelRefused(FleetError):

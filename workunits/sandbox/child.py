@@ -30,10 +30,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the report
     onnxruntime.set_default_logger_severity(4)
     probe = dryrun.MemoryProbe()
-    jail.die_with_parent(int(sys.argv[2]))
-    locks = jail.lock_down(request.limits)
-    with open(0, "rb", closefd=False) as stream:
-        model_bytes = stream.read(request.limits.model_bytes_max + 1)
+    locks = jail.lock_down(request.limits, parent_pid=int(sys.argv[2]))
+    model_bytes = _read_up_to(request.limits.model_bytes_max + 1)
     report: dict[str, object] = {"locks": locks, "problems": [], "facts": None}
     try:
         report["facts"] = dataclasses.asdict(examine(model_bytes, request, probe))
@@ -41,8 +39,18 @@ def main() -> None:
         report["problems"] = [_bounded(problem) for problem in refusal.problems[: request.limits.problems_max]]
     except MemoryError:
         report["problems"] = [_bounded(dryrun.OUT_OF_MEMORY)]
-    with os.fdopen(answer_fd, "wb") as answer:
-        answer.write(json.dumps(report).encode())
+    answer = memoryview(json.dumps(report).encode())
+    while answer:
+        answer = answer[os.write(answer_fd, answer) :]
+
+
+def _read_up_to(length: int) -> bytes:
+    """Read standard input by plain reads: file objects ask the kernel for more than is left to this process."""
+    parts = []
+    while length and (part := os.read(0, length)):
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
 
 
 def examine(model_bytes: bytes, request: AdmissionRequest, probe: dryrun.MemoryProbe) -> ModelFacts:

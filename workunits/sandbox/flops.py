@@ -57,7 +57,7 @@ def _optimised(model_bytes: bytes) -> bytes:
     try:
         path = f"/proc/self/fd/{descriptor}"
         open_session(model_bytes, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, save_to=path)
-        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_END), 0)
     finally:
         os.close(descriptor)
 

@@ -1,7 +1,7 @@
 """Locks that the child puts on itself, after its imports and before it reads the first byte of the model.
 
 Each is one-way. What a kernel does not offer is skipped (the list of what holds goes into the report): resource limits
-always hold on Linux; the network namespace, Landlock and no-new-privileges are further walls.
+always hold on Linux; the network namespace, Landlock, no-new-privileges and the filter of calls are further walls.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 
+from workunits.sandbox import calls
 from workunits.sandbox.report import AdmissionLimits
 
 _PR_SET_PDEATHSIG = 1
@@ -27,30 +28,35 @@ _OPEN_FILES_MAX = 64
 _FILE_BYTES_SLACK = 1024 * 1024
 
 
-def lock_down(limits: AdmissionLimits) -> list[str]:
-    """Apply every lock that this kernel offers and return their names."""
+def lock_down(limits: AdmissionLimits, *, parent_pid: int) -> list[str]:
+    """Apply every lock that this kernel offers and return their names; end if the parent is gone.
+
+    The caller must be the only thread: a namespace of one's own is refused to several, and Landlock binds one.
+    """
     if not sys.platform.startswith("linux"):
         _limit_resources(limits)
         return ["rlimits"]
     libc = ctypes.CDLL(None, use_errno=True)
+    call_filter = calls.make_filter()
     held = []
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     # Both at once first: an ordinary user may only leave the network from a user namespace of his own.
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWNET) == 0:
         held.append("network")
+    # Later than the namespaces, which undo both.
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it ended before the kernel was asked to tell us of it
+        os._exit(1)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         held.append("no_new_privs")
     if _deny_files(libc):
         held.append("landlock")
     _limit_resources(limits)
-    return [*held, "rlimits"]
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """End at once if the parent ended before the kernel was asked to tell us of it."""
-    if os.getppid() != parent_pid:
-        os._exit(1)
+    held.append("rlimits")
+    # Last: it takes away the calls that set the others.
+    if call_filter is not None and calls.load(call_filter):
+        held.append("seccomp")
+    return held
 
 
 def _limit_resources(limits: AdmissionLimits) -> None:
