@@ -146,6 +146,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "rotation_proof_invalid": Problem(
         422, "The new key proves nothing", "It must sign for this vehicle and the key that it replaces."
     ),
+    "rules_invalid": Problem(422, "These are no owner's rules", "`detail` names the key and says how to mend it."),
     "vehicle_rules_invalid": Problem(422, "These are no rules", "`detail` names what is wrong."),
     "key_already_paired": Problem(409, "The key is paired already", "This key belongs to a vehicle already."),
 }

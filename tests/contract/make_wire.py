@@ -208,7 +208,7 @@ def sync_answer(input_document: bytes) -> dict[str, Any]:
             }
         ],
         "messages": [{"level": "info", "code": "welcome", "text": "Xe đã sẵn sàng."}],
-        "rules": {"soc_floor_pct": 50},
+        "rules": {"stop_soc_pct": 60},
     }
 
 

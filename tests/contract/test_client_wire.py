@@ -231,7 +231,7 @@ def test_the_client_reads_every_member_of_an_answer() -> None:
     answer = wire.decode_sync_answer((FOLDER / "sync_answer.frame").read_bytes())
     assert answer.next_sync_seconds == 1.0
     assert answer.vehicle == document["vehicle"]
-    assert answer.rules == {"soc_floor_pct": 50}
+    assert answer.rules == {"stop_soc_pct": 60}
     assert answer.server_time == 1_795_492_801.0
     assert [(each.token, each.code) for each in answer.outcomes] == [
         (each["token"], each["code"]) for each in document["outcomes"]

@@ -78,3 +78,35 @@ def test_amounts_are_written_exactly(amount, text) -> None:
     from fleetcompute.portal.templatetags.portal import as_credits
 
     assert as_credits(amount) == text
+
+
+def suspect(car) -> None:
+    from django.utils import timezone
+
+    from workunits.models import Vehicle
+
+    Vehicle.objects.filter(id=car.id).update(clone_suspected_at=timezone.now())
+
+
+def test_a_car_whose_key_is_used_twice_says_so_until_its_owner_says_there_is_one(browser, car) -> None:
+    assert "used twice" not in browser.get("/").content.decode()
+    suspect(car)
+    page = browser.get("/")
+    assert "used twice" in page.content.decode()
+    form = {"csrfmiddlewaretoken": token_of(page)}
+    assert browser.post(f"/cars/{car.public_id}/one-computer", form).status_code == 302
+    assert "used twice" not in browser.get("/").content.decode()
+
+
+def test_nobody_else_ends_the_suspicion_and_no_link_does(browser, car) -> None:
+    from tests.engine.factories import make_vehicle
+    from workunits.models import Vehicle
+
+    strangers = make_vehicle()
+    suspect(strangers)
+    suspect(car)
+    form = {"csrfmiddlewaretoken": token_of(browser.get("/"))}
+    assert browser.post(f"/cars/{strangers.public_id}/one-computer", form).status_code == 404
+    assert browser.get(f"/cars/{car.public_id}/one-computer").status_code == 405
+    assert browser.post(f"/cars/{car.public_id}/one-computer").status_code == 403
+    assert Vehicle.objects.filter(clone_suspected_at__isnull=False).count() == 2

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from django.db import transaction
 
 from workunits.domain.errors import FleetError
+from workunits.domain.owner_rules.rules import RulesInvalid, read_rules
 from workunits.domain.twins import is_suspected, note_mark
 from workunits.models import Vehicle, VehiclePresence
 from workunits.store.vehicles import AboutCar, KnownVehicle, note_identity
@@ -134,11 +135,20 @@ def clear_suspicion(*, vehicle_id: int, owner_id: int) -> bool:
 def set_vehicle_rules(*, public_id: str, rules: Mapping[str, Any] | None) -> bool:
     """Give a vehicle rules that tighten its owner's, or take them away; False where there is no such vehicle.
 
-    Raises VehicleRulesInvalid where they are too large or not rules at all.
+    Raises VehicleRulesInvalid where they are too large or no rules at all; the text names the key.
     """
-    if rules is not None and len(json.dumps(rules)) > RULES_BYTES_MAX:
-        raise VehicleRulesInvalid(f"rules may have at most {RULES_BYTES_MAX} bytes")
+    if rules is not None:
+        _check_rules(rules)
     return bool(Vehicle.objects.filter(public_id=public_id).update(rules=None if rules is None else dict(rules)))
+
+
+def _check_rules(rules: Mapping[str, Any]) -> None:
+    if len(json.dumps(rules)) > RULES_BYTES_MAX:
+        raise VehicleRulesInvalid(f"rules may have at most {RULES_BYTES_MAX} bytes")
+    try:
+        read_rules(rules)
+    except RulesInvalid as error:
+        raise VehicleRulesInvalid(str(error)) from None
 
 
 def _settled_skew(before: float | None, said: float | None) -> float | None:

@@ -28,18 +28,19 @@ _MARK = re.compile(r"[0-9a-f]{32}")
 
 # `unplugged` is what the first version of the client says for `not_plugged_in`.
 RETURN_REASONS = frozenset(
-    """
-    driving unplugged not_plugged_in not_parked soc_low charging_first user_present not_home_wifi outside_hours
-    price_high net_below_floor too_hot too_cold data_cap hours_cap updating signal_stale paused_user suspended_ops
-    unconfined finishing shutting_down not_wanted not_admitted
-    """.split()
-)
+    {
+        "driving", "unplugged", "not_plugged_in", "not_parked", "soc_low", "charging_first", "user_present",
+        "not_home_wifi", "outside_hours", "price_high", "net_below_floor", "too_hot", "too_cold", "data_cap",
+        "hours_cap", "updating", "signal_stale", "paused_user", "suspended_ops", "unconfined", "finishing",
+        "shutting_down", "not_wanted", "not_admitted",
+    }
+)  # fmt: skip
 ERROR_REASONS = frozenset(
-    """
-    model_load_failed run_failed out_of_memory timed_out input_digest_mismatch disk_full output_too_large model_refused
-    not_admitted unconfined
-    """.split()
-)
+    {
+        "model_load_failed", "run_failed", "out_of_memory", "timed_out", "input_digest_mismatch", "disk_full",
+        "output_too_large", "model_refused", "not_admitted", "unconfined",
+    }
+)  # fmt: skip
 
 
 class OwnerMessage(NamedTuple):

@@ -67,8 +67,8 @@ def test_a_car_without_a_pairing_believes_nothing(tmp_path: Path, fleet: FakeFle
 
 def test_the_servers_rules_come_with_the_answer(network: Network, fleet: FakeFleet) -> None:
     assert network.sync(EMPTY_SYNC).rules is None
-    fleet.rules = {"soc_floor_pct": 60}
-    assert network.sync(EMPTY_SYNC).rules == {"soc_floor_pct": 60}
+    fleet.rules = {"stop_soc_pct": 60}
+    assert network.sync(EMPTY_SYNC).rules == {"stop_soc_pct": 60}
 
 
 def test_what_was_earned_is_asked_with_the_start_of_the_day_which_is_signed(network: Network, fleet: FakeFleet) -> None:
