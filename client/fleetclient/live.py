@@ -17,7 +17,7 @@ from fleetclient.control_socket import AgentNotRunning, ask
 from fleetclient.rules.decision import Decision, LocalFacts, Memory, Now
 from fleetclient.rules.eligibility import evaluate
 from fleetclient.rules.rules import Rules, RulesInvalid, read_rules
-from fleetclient.rules.tighten import tighten
+from fleetclient.rules.tighten import LOOSEST, tighten
 from fleetclient.state import StateFolder
 from fleetclient.usage import UsageMeter
 from fleetclient.vehicle.factory import make_source
@@ -89,7 +89,7 @@ def rules_in_force(config: Config) -> Rules:
     """Return the owner's rules, made stricter by what the server last said, if it said anything."""
     path = config.state_dir / "server-rules.json"
     try:
-        return tighten(config.rules, read_rules(json.loads(path.read_bytes())))
+        return tighten(config.rules, read_rules(json.loads(path.read_bytes()), base=LOOSEST))
     except (OSError, ValueError, RulesInvalid):
         return config.rules
 

@@ -10,7 +10,7 @@ from typing import Any
 from fleetclient.files import write_durably
 from fleetclient.logs import Log
 from fleetclient.rules.rules import Rules, RulesInvalid, read_rules
-from fleetclient.rules.tighten import tighten
+from fleetclient.rules.tighten import LOOSEST, tighten
 
 
 class Rulebook:
@@ -36,7 +36,7 @@ class Rulebook:
         if document == self._document:
             return False
         try:
-            read_rules(document)
+            read_rules(document, base=LOOSEST)
         except RulesInvalid as error:
             self._log.warning("server_rules_refused", error=str(error))
             return False
@@ -49,7 +49,7 @@ class Rulebook:
         if not self._document:
             return self._local
         try:
-            return tighten(self._local, read_rules(self._document))
+            return tighten(self._local, read_rules(self._document, base=LOOSEST))
         except RulesInvalid as error:  # written by a newer version of this client
             self._log.warning("server_rules_refused", error=str(error))
             return self._local

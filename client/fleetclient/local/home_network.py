@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Sighting:
 
 
 class HomeNetwork:
-    """Looks at the default routes, at most once in `LOOK_SECONDS`. Not for several threads at once."""
+    """Looks at the default routes, at most once in `LOOK_SECONDS`. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class HomeNetwork:
         self._asked_at: float | None = None
         self._looked_at: float | None = None
         self._seen = Sighting(is_allowed=None)
+        self._lock = threading.Lock()
 
     def read(self) -> tuple[bool | None, str]:
         """Return whether the network is allowed and the hash that stands for it, as `agent.facts` wants them."""
@@ -81,9 +83,10 @@ class HomeNetwork:
         A computer without a route is on no allowed network.
         """
         now = self._clock()
-        if self._looked_at is None or not 0 <= now - self._looked_at < LOOK_SECONDS:
-            self._seen, self._looked_at = self._look(now), now
-        return self._seen
+        with self._lock:
+            if self._looked_at is None or not 0 <= now - self._looked_at < LOOK_SECONDS:
+                self._seen, self._looked_at = self._look(now), now
+            return self._seen
 
     def _look(self, now: float) -> Sighting:
         routes = list_default_routes(self._proc_net)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from fleetclient.rules.errors import RulesInvalid
@@ -43,11 +43,15 @@ LOCKED: Final[dict[str, str]] = {
     "only_parked": "the car works only while it is parked",
 }
 __all__ = ["Rules", "RulesInvalid", "dump_rules", "read_rules"]
+DEFAULTS: Final = Rules()
 _NAMES: Final = tuple(item.name for item in fields(Rules))
 
 
-def read_rules(document: Mapping[str, Any]) -> Rules:
-    """Return the rules that a document states; what it leaves out has its default. Raises RulesInvalid."""
+def read_rules(document: Mapping[str, Any], *, base: Rules = DEFAULTS) -> Rules:
+    """Return the rules that a document states; what it leaves out is as in `base`. Raises RulesInvalid.
+
+    A server's document, which only tightens, is read over `tighten.LOOSEST`: what it leaves out it does not touch.
+    """
     known = (*_NAMES, *LOCKED)
     for key in document:
         if key not in known:
@@ -57,8 +61,9 @@ def read_rules(document: Mapping[str, Any]) -> Rules:
             raise RulesInvalid(f"{key} cannot be turned off: {meaning}; leave the key out or write true")
     values = {key: _read_value(key, value) for key, value in document.items() if key not in (*LOCKED, "price_table")}
     if "price_table" in document:
-        values["price_table"] = read_price_table(document["price_table"], base=values.get("price_per_kwh"))
-    return Rules(**values)
+        price = values.get("price_per_kwh", base.price_per_kwh)
+        values["price_table"] = read_price_table(document["price_table"], base=price)
+    return replace(base, **values)
 
 
 def dump_rules(rules: Rules) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def dump_rules(rules: Rules) -> dict[str, Any]:
 def _read_value(key: str, value: Any) -> Any:
     if key in _SPECIAL:
         return _SPECIAL[key][0](value, key)
-    default = _DEFAULTS[key]
+    default = getattr(DEFAULTS, key)
     if isinstance(default, bool):
         return read_bool(value, key)
     if isinstance(default, str):
@@ -117,7 +122,6 @@ def _dump_ready_by(week: Times) -> str | dict[str, Any]:
     return days
 
 
-_DEFAULTS: Final = {name: getattr(Rules(), name) for name in _NAMES}
 _Reader = Callable[[Any, str], Any]
 _SPECIAL: Final[dict[str, tuple[_Reader, Callable[[Any], Any]]]] = {
     "ready_by": (_read_ready_by, _dump_ready_by),

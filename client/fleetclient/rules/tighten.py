@@ -10,9 +10,42 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
 
-from fleetclient.rules.settings import FOREVER, Rules
+from fleetclient.rules.settings import FOREVER, RANGES, Rules
 from fleetclient.rules.tariff import raise_prices
-from fleetclient.rules.week import Week, intersect, unite
+from fleetclient.rules.week import ALWAYS, NEVER, Week, intersect, unite
+
+# Rules that limit nothing: `tighten(rules, LOOSEST) == rules`. What a server's document leaves out is as here.
+LOOSEST: Final = Rules(
+    start_soc_pct=0.0,
+    stop_soc_pct=0.0,
+    ready_by=((),) * 7,
+    charge_limit_pct=0.0,
+    battery_kwh=RANGES["battery_kwh"][0],
+    charger_kw=RANGES["charger_kw"][1],
+    ready_margin_hours=0.0,
+    windows=ALWAYS,
+    quiet_hours=NEVER,
+    min_net_per_hour=None,
+    work_when_net_unknown=True,
+    cabin_max_c=None,
+    device_max_c=None,
+    pack_max_c=None,
+    temp_min_c=None,
+    temp_hysteresis_c=0.0,
+    work_when_cabin_unknown=True,
+    work_when_device_temp_unknown=True,
+    only_home_network=False,
+    work_while_charging_elsewhere=True,
+    stop_on_sentry=False,
+    hours_day_max=None,
+    data_day_gb_max=None,
+    data_month_gb_max=None,
+    start_after_seconds=0.0,
+    presence_stale_seconds=RANGES["presence_stale_seconds"][1],
+    other_stale_seconds=RANGES["other_stale_seconds"][1],
+    away_mode="off",
+    away_until="2000-01-01",
+)
 
 
 def tighten(local: Rules, server: Rules) -> Rules:

@@ -39,12 +39,21 @@ def wall_value(week: Week, zone: str, unix: float) -> float:
     return find(week[local.weekday()], minute, 0.0)
 
 
+def _is_open(value: float) -> bool:
+    return value > 0
+
+
+def _is_shut(value: float) -> bool:
+    return value <= 0
+
+
 def list_changes(week: Week, zone: str, start: float, end: float) -> list[float]:
     """Return the instants at which the table opens or closes in (start, end)."""
-    changes, instant = [], start
+    changes: list[float] = []
+    instant = start
     while True:
         is_open = get_value(week, zone, instant) > 0
-        found = find_next(week, zone, instant, lambda value, was=is_open: (value > 0) != was)
+        found = find_next(week, zone, instant, _is_shut if is_open else _is_open)
         if found is None or found >= end:
             return changes
         changes.append(found)
@@ -76,6 +85,7 @@ def test_the_next_time_is_the_first_instant_that_shows_it_or_later(zone, now, ti
     if not any(times):
         assert found is None
         return
+    assert found is not None
     assert found > now.unix
     local = dt.datetime.fromtimestamp(found, ZoneInfo(zone))
     before = dt.datetime.fromtimestamp(found - 1, ZoneInfo(zone)).replace(tzinfo=None)

@@ -27,11 +27,13 @@ from tests.contract.rules.make_cases import CASES, GOOD, HAND_WRITTEN, decision_
 CLIENT_SIDE = SimpleNamespace(
     **vars(fleetclient.rules.decision), evaluate=fleetclient.rules.eligibility.evaluate,
     read_rules=fleetclient.rules.rules.read_rules, tighten=fleetclient.rules.tighten.tighten,
+    LOOSEST=fleetclient.rules.tighten.LOOSEST,
     Reading=fleetclient.vehicle.signals.Reading, Signals=fleetclient.vehicle.signals.Signals,
 )  # fmt: skip
 SERVER_SIDE = SimpleNamespace(
     **vars(workunits.domain.owner_rules.decision), evaluate=workunits.domain.owner_rules.eligibility.evaluate,
     read_rules=workunits.domain.owner_rules.rules.read_rules, tighten=workunits.domain.owner_rules.tighten.tighten,
+    LOOSEST=workunits.domain.owner_rules.tighten.LOOSEST,
     Reading=workunits.domain.owner_rules.signals.Reading, Signals=workunits.domain.owner_rules.signals.Signals,
 )  # fmt: skip
 SIDES = pytest.mark.parametrize("side", [CLIENT_SIDE, SERVER_SIDE], ids=["client", "server"])
@@ -41,7 +43,7 @@ ELAPSED = 5000.0
 def decide(side: Any, case: dict[str, Any]) -> Any:
     rules = side.read_rules(case["rules"])
     if case.get("server_rules") is not None:
-        rules = side.tighten(rules, side.read_rules(case["server_rules"]))
+        rules = side.tighten(rules, side.read_rules(case["server_rules"], base=side.LOOSEST))
     facts = dict(case["facts"])
     if facts.get("paused_until_unix") == "resumed":
         facts["paused_until_unix"] = math.inf

@@ -112,7 +112,8 @@ class Rules:
                 raise RulesInvalid(f"{name} must be from {low:g} to {high:g}, not {value:g}")
         if self.stop_soc_pct > self.start_soc_pct:
             raise RulesInvalid(
-                f"stop_soc_pct ({self.stop_soc_pct:g}) must not be above start_soc_pct ({self.start_soc_pct:g})"
+                f"stop_soc_pct ({self.stop_soc_pct:g}) must not be above start_soc_pct ({self.start_soc_pct:g}); "
+                "set both"
             )
         _check_calendar(self)
         _check_away(self)
