@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from fleetclient.clock import wall_seconds
 from fleetclient.control_socket import AgentNotRunning, ask
@@ -38,9 +39,9 @@ def check_agent(context: Context) -> Iterator[Line]:
         status = ask(config.state_dir, "status")
     except AgentNotRunning:
         last = StateFolder(config.state_dir).read_status()
-        yield ok("agent", "not running" + (f"; last: {last['sentence']}" if last.get("sentence") else ""))
+        yield ok("agent", "not running" + (f"; at the end: {_doing(last)}" if last.get("state") else ""))
         return
-    yield ok("agent", f"running (process {status['pid']}): {status['sentence']}")
+    yield ok("agent", f"running (process {status['pid']}): {_doing(status)}")
     if status["trust"]["stop_reason"]:
         yield fail("fleet", status["trust"]["stop_reason"], "see the lines on the server and on trust")
     error = status["error"]
@@ -52,3 +53,9 @@ def check_agent(context: Context) -> Iterator[Line]:
     for refused in status["models_refused"]:
         mend = "nothing: the model is at fault. If it is so with every model, run fleetclient selftest"
         yield warn("model", f"{refused['model']} crashed too often and is refused for now", mend)
+
+
+def _doing(status: dict[str, Any]) -> str:
+    # Not the sentence: the name of a network may stand in it, and this report travels.
+    reasons = ", ".join(status["reasons"])
+    return str(status["state"]) + (f" ({reasons})" if reasons else "")
