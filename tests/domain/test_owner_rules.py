@@ -23,7 +23,8 @@ GOOD = {
 
 def test_an_evening_is_walked_through_in_as_many_steps_as_it_has_changes():
     rules = read_rules({"time_zone": "Asia/Ho_Chi_Minh", "windows": "night", "other_stale_seconds": 3600})
-    elapsed, memory, verdicts = 0.0, Memory(), []
+    elapsed, memory = 0.0, Memory()
+    verdicts: list[tuple[float, bool, tuple[str, ...]]] = []
     while elapsed < 12 * 3600:
         signals = Signals({name: Reading(value, elapsed, "page") for name, value in GOOD.items()})
         decision = evaluate(signals, rules, Now(unix=EVENING + elapsed, elapsed=elapsed), memory=memory)

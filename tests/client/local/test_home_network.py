@@ -57,11 +57,13 @@ class Lan:
     def look(self, **options: Any) -> tuple[bool | None, str]:
         with self.watch(**options) as watcher:
             answer = ask(watcher)
-            watcher.stdin.close()
+            watcher.communicate()
         return answer
 
 
 def ask(watcher: subprocess.Popen[str]) -> tuple[bool | None, str]:
+    assert watcher.stdin is not None
+    assert watcher.stdout is not None
     watcher.stdin.write("\n")
     watcher.stdin.flush()
     allowed, name = json.loads(watcher.stdout.readline())
@@ -98,7 +100,7 @@ def test_the_routers_hardware_address_is_learnt_and_allowed(lan):
         answers = [ask(watcher)]
         while answers[-1][0] is None and len(answers) < 200:
             answers.append(ask(watcher))
-        watcher.stdin.close()
+        watcher.communicate()
     assert answers[0][0] is None
     assert answers[-1][0] is True
     assert ROUTER_MAC not in answers[-1][1]
@@ -138,7 +140,7 @@ def test_a_better_route_by_another_interface_is_noticed(lan):
         ip("-n", lan.car, "route", "add", "default", "via", "172.20.10.1", "metric", "50")
         ip("-n", lan.car, "neigh", "replace", "172.20.10.1", "lladdr", "02:00:00:00:00:99", "dev", "usb0")
         assert ask(watcher)[0] is False
-        watcher.stdin.close()
+        watcher.communicate()
 
 
 def test_bytes_that_may_leave_by_another_way_for_ipv6_are_noticed(lan):
@@ -180,8 +182,8 @@ def make(kernel: Path, ssid: str | None, **options: Any) -> HomeNetwork:
         return ssid
 
     clock = options.pop("clock", lambda: 0.0)
-    folders = {"proc_net": kernel / "net", "sys_net": kernel / "sys"}
-    return HomeNetwork(clock=clock, find_ssid=find_ssid, **folders, **options)
+    options |= {"proc_net": kernel / "net", "sys_net": kernel / "sys"}
+    return HomeNetwork(clock=clock, find_ssid=find_ssid, **options)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def test_the_name_is_found_among_the_attributes_of_an_answer():
         attribute(3, struct.pack("=I", 4)), attribute(4, b"wlan0\0"), attribute(52, "Nhà của Ửng".encode()),
         attribute(0x8000 | 99, b"\1\2\3"),
     )  # fmt: skip
-    assert read_answer(message)[52].decode() == "Nhà của Ửng"
+    assert (read_answer(message) or {})[52].decode() == "Nhà của Ửng"
 
 
 def test_an_interface_on_no_network_has_an_answer_without_a_name():
-    assert 52 not in read_answer(answer(attribute(3, struct.pack("=I", 4))))
+    assert read_answer(answer(attribute(3, struct.pack("=I", 4)))) == {3: struct.pack("=I", 4)}
 
 
 @pytest.mark.parametrize(

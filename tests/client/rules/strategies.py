@@ -148,7 +148,7 @@ def moments(draw: st.DrawFn) -> Now:
 
 @st.composite
 def facts(draw: st.DrawFn, *, unix: float) -> LocalFacts:
-    choices = {
+    choices: dict[str, list[Any]] = {
         "device_temp_c": [None, 30.0, 78.5, 81.0, math.nan],
         "bytes_today": [10**9, 5 * 10**9],
         "bytes_this_month": [5 * 10**9, 30 * 10**9],

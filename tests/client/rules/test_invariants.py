@@ -208,8 +208,9 @@ def test_each_field_is_tightened(name):
         "currency": "NPR", "away_mode": "valet", "start_soc_pct": 71.0, "stop_soc_pct": 64.0,
     }  # fmt: skip
     default = getattr(Rules(), name)
-    value = odd[name] if name in odd else not default if isinstance(default, bool) else (default or 0.0) + 1.0
-    rules = replace(Rules(time_zone="UTC", price_per_kwh=1.0), **{name: value})
+    value: Any = odd[name] if name in odd else not default if isinstance(default, bool) else (default or 0.0) + 1.0
+    values: dict[str, Any] = {"time_zone": "UTC", "price_per_kwh": 1.0, name: value}
+    rules = Rules(**values)
     assert getattr(tighten(rules, rules), name) == value
 
 
