@@ -16,6 +16,9 @@ from bench.measure.table import format_report
 BENCHMARKS: Final[Mapping[str, str]] = {
     "split": "bench.split",
     "dispatch": "bench.dispatch",
+    "client": "bench.client",
+    "preempt": "bench.preempt",
+    "efficiency": "bench.efficiency",
 }
 
 
