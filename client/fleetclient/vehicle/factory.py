@@ -6,6 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from fleetclient.vehicle.assumed import AssumingSource
 from fleetclient.vehicle.options import VehicleOptions
 from fleetclient.vehicle.source import SignalSource
 
@@ -16,6 +17,11 @@ def make_source(options: VehicleOptions, *, folder: Path, began_at: float) -> Si
     `began_at`: seconds on the boot clock from which a script or a simulated life counts. Each source is imported only
     when it is asked for. Every source also has `problem`: a sentence on why it says nothing, or empty.
     """
+    source = _make(options, folder, began_at)
+    return AssumingSource(source, options.assume_no) if options.assume_no else source
+
+
+def _make(options: VehicleOptions, folder: Path, began_at: float) -> SignalSource:
     if options.source == "file":
         return _make_file(options, folder)
     if options.source == "teslamate":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fleetclient.vehicle.assumed import ASSUMABLE
 from fleetclient.vehicle.bus_options import CanOptions
 from fleetclient.vehicle.checks import SourceInvalid, require_one_of, require_within
 from fleetclient.vehicle.mqtt_options import MqttOptions, TeslamateOptions
@@ -81,6 +82,7 @@ class VehicleOptions:
 
     `source`: simulated, scripted, file, teslamate, mqtt or can; all but the first two have a section of that name.
     `hand_back`: give work to other cars when this one stops; false keeps what can still be finished in time.
+    `assume_no`: signals that this car cannot tell and that are taken for no: updating, sentry_on, charging.
 
     For the scripted car, which stands plugged in at home unless told otherwise: `start_delay_seconds`: not plugged in
     until then; `away`: absences as [start, end] in seconds since the agent began; `away_file`: it is away as well
@@ -90,6 +92,7 @@ class VehicleOptions:
 
     source: str = "simulated"
     hand_back: bool = True
+    assume_no: tuple[str, ...] = ()
     start_delay_seconds: float = 0.0
     away: tuple[tuple[float, float], ...] = ()
     away_file: str = ""
@@ -104,6 +107,8 @@ class VehicleOptions:
         """Refuse what is no source or no absence, and a source whose section says too little."""
         require_one_of("source", self.source, SOURCES)
         require_one_of("away_reason", self.away_reason, RETURN_REASONS)
+        for name in self.assume_no:
+            require_one_of("assume_no", name, ASSUMABLE)
         require_within("start_delay_seconds", self.start_delay_seconds, 0.0, 1e9)
         if any(start < 0 or end <= start for start, end in self.away):
             raise SourceInvalid("away: each absence must end after it starts")

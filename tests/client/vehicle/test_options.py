@@ -11,6 +11,7 @@ from fleetclient.vehicle.checks import SourceInvalid
 from fleetclient.vehicle.factory import make_source
 from fleetclient.vehicle.mqtt_options import MqttOptions, MqttSignal, TeslamateOptions
 from fleetclient.vehicle.options import FileOptions, SimulationOptions, VehicleOptions
+from tests.client.vehicle.hearing import Bell, known, wait_until
 
 TOPIC = MqttSignal(topic="car/plug")
 FRAME = CanSignal(message="GEARBOX", signal="GEAR", when="== P", dbc_file="car.dbc")
@@ -23,6 +24,7 @@ FRAME = CanSignal(message="GEARBOX", signal="GEAR", when="== P", dbc_file="car.d
         (lambda: VehicleOptions(away_reason="holiday"), "away_reason must be one of"),
         (lambda: VehicleOptions(away=((5.0, 5.0),)), "away: each absence must end after it starts"),
         (lambda: VehicleOptions(start_delay_seconds=-1.0), "start_delay_seconds must be from 0"),
+        (lambda: VehicleOptions(assume_no=("user_present",)), "assume_no must be one of updating, sentry_on, charging"),
         (lambda: VehicleOptions(source="file"), "file.document_file is missing"),
         (lambda: VehicleOptions(source="mqtt"), "mqtt.signals is empty"),
         (lambda: VehicleOptions(source="can"), "can.signals is empty"),
@@ -81,4 +83,15 @@ def test_options_that_cannot_work_are_refused_by_name(make: object, error: str) 
 def test_the_source_asked_for_is_made(options: VehicleOptions, kind: str, tmp_path: Path) -> None:
     source = make_source(options, folder=tmp_path, began_at=0.0)
     assert type(source).__name__ == kind
+    source.stop()
+
+
+def test_what_a_car_cannot_tell_is_no_where_its_owner_says_so_and_what_it_does_tell_counts(tmp_path: Path) -> None:
+    file = FileOptions(document_file="car.json", poll_seconds=0.01)
+    options = VehicleOptions(source="file", file=file, assume_no=("updating", "sentry_on"))
+    source = make_source(options, folder=tmp_path, began_at=0.0)
+    source.start(Bell().ring)
+    assert known(source) == {"updating": False, "sentry_on": False}
+    (tmp_path / "car.json").write_text('{"updating": true, "sentry_on": null}')
+    wait_until(lambda: known(source) == {"updating": True})
     source.stop()
