@@ -99,6 +99,7 @@ def build_rig(
         facts=Facts(
             usage=usage,
             control=control,
+            allowed_network=network.policy.read_place,
             unconfined_reason=lambda: walls.reason_refused,
             net_per_hour=earnings.net_per_hour,
         ).read,
@@ -108,7 +109,7 @@ def build_rig(
         script=source.absent_seconds if isinstance(source, ScriptedSource) else None,
         unix=unix,
     )
-    guard = Guard(watcher, wake_loop=wake)
+    guard = Guard(watcher, brake=brake, wake_loop=wake)
     control.call_when_changed(guard.wake)
     updating = Updating(
         updater=Updater(options=config.update, state_dir=state.folder, vehicle_id=vehicle_id, releases=gate),

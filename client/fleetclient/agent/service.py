@@ -22,9 +22,10 @@ from fleetclient.agent.waker import Waker
 from fleetclient.clock import boot_seconds
 from fleetclient.config import Config, ConfigInvalid, reload
 from fleetclient.identity import Identity
-from fleetclient.logs import Log, open_stream
+from fleetclient.logs import Log, open_log
 from fleetclient.network import Network, NetworkPolicy
 from fleetclient.pairing import pair
+from fleetclient.service.notify import ServiceManager
 from fleetclient.state import StateFolder
 from fleetclient.usage import UsageMeter
 
@@ -70,7 +71,8 @@ def run(config: Config) -> int:
     stop.listen()
     state = StateFolder(config.state_dir)
     state.lock()
-    log = make_log(config)
+    log, manager = open_log(config), ServiceManager()
+    manager.ready()
     identity = Identity(state.identity)
     if identity.is_revoked:
         log.error("stopped_for_good", error="this car was removed from the fleet")
@@ -80,7 +82,7 @@ def run(config: Config) -> int:
         log.warning("usage_unreadable", error="bytes, hours and energy are counted anew")
     policy = NetworkPolicy(options=config.network, folder=config.folder, meter=usage, log=log)
     network = Network(origin=config.server, identity=identity, policy=policy)
-    if identity.vehicle_id is None and not _pair(network, identity, config, stop):
+    if identity.vehicle_id is None and not _pair(network, identity, config, stop, manager):
         return EXIT_OK
     rig = build_rig(
         config,
@@ -91,7 +93,7 @@ def run(config: Config) -> int:
         log=log,
     )
     try:
-        _work(rig, state, stop, log)
+        _work(rig, state, stop, log, manager)
     except Revoked as error:
         identity.remember_revoked()
         log.warning("stopped_for_good", error=str(error))
@@ -104,13 +106,7 @@ def run(config: Config) -> int:
     return EXIT_OK
 
 
-def make_log(config: Config) -> Log:
-    """Return the log that the configuration asks for."""
-    stream = open_stream(file=config.log_file, bytes_max=config.log_file_bytes_max)
-    return Log(level=config.log_level, car=config.name, stream=stream, format=config.log_format)
-
-
-def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) -> bool:
+def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag, manager: ServiceManager) -> bool:
     """Pair on another thread, so that a signal ends it at once; return False when told to stop."""
     failures: list[Exception] = []
 
@@ -124,13 +120,14 @@ def _pair(network: Network, identity: Identity, config: Config, stop: StopFlag) 
     thread = threading.Thread(target=work, name="fleetclient-pairing", daemon=True)
     thread.start()
     while thread.is_alive() and not stop.is_set:
+        manager.alive(boot_seconds(), "Waiting for the owner to approve this car.")
         stop.waker.wait(1.0)
     if failures:
         raise failures[0]
     return not stop.is_set
 
 
-def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log) -> None:
+def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log, manager: ServiceManager) -> None:
     desk = Desk(state, look=lambda: describe(rig), wake=stop.waker.wake)
     doors = open_doors(rig, desk, state, log)
     log.info("started", vehicle=rig.vehicle_id)
@@ -138,7 +135,7 @@ def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log) -> None:
     for door in doors:
         door.start()
     try:
-        _loop(rig, desk, stop, log)
+        _loop(rig, desk, stop, log, manager)
     finally:
         rig.stop()
         for door in doors:
@@ -147,19 +144,23 @@ def _work(rig: Rig, state: StateFolder, stop: StopFlag, log: Log) -> None:
     rig.close()
 
 
-def _loop(rig: Rig, desk: Desk, stop: StopFlag, log: Log) -> None:
+def _loop(rig: Rig, desk: Desk, stop: StopFlag, log: Log, manager: ServiceManager) -> None:
     agent = rig.agent
     while not stop.is_set:
         if stop.take_reload():
             _reload(rig, log)
+        if rig.guard.failure is not None:
+            raise rig.guard.failure
         now = boot_seconds()
         seconds = min(agent.step(now), desk.publish(now))
+        manager.alive(now, "Working." if agent.parts.workshop.is_working else "Waiting.")
         rig.power.note(now, is_working=agent.parts.workshop.is_working)
         if rig.consider_update(now):
             agent.shut_down(boot_seconds(), keeps_work=True)
             return
         runner = agent.parts.workshop.runner
         stop.waker.wait(seconds, *([runner.fileno()] if runner else []))
+    manager.stopping()
     agent.shut_down(boot_seconds())
 
 
