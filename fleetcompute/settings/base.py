@@ -21,6 +21,9 @@ FLEET_HOME = env.fleet_home()
 FLEET: EnginePolicy = env.engine_policy()
 FLEET_TOKEN_KEY: bytes = env.token_key()
 FLEET_DIRECTOR_KEY: bytes = env.director_key()
+# What a credit is worth, for the estimate on an owner's screen; without a currency it has no price.
+FLEET_CURRENCY: str = env.currency()
+FLEET_MICROCREDITS_PER_CURRENCY_UNIT: int = env.integer("FLEET_MICROCREDITS_PER_CURRENCY_UNIT", default=1_000_000)
 BLOB_STORE_URL: str = env.blob_store_url()
 # Whether a batch waits until the admission service has signed its model. Without it cars hand the work back, unless
 # they are simulations that trust their server.

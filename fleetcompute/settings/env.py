@@ -127,6 +127,14 @@ def admission_folder() -> Path:
     return Path(text("FLEET_ADMISSION_FOLDER") or fleet_home() / "admission").expanduser().absolute()
 
 
+def currency() -> str:
+    """Return the ISO 4217 code of the money that a credit stands for, empty where credits have no price."""
+    code = text("FLEET_CURRENCY") or ""
+    if code and not (len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+        raise ImproperlyConfigured(f"FLEET_CURRENCY must be three capital letters such as EUR, not {code!r}.")
+    return code
+
+
 def engine_policy() -> EnginePolicy:
     """Return the engine's policy with the FLEET_… overrides of the environment."""
     return read_policy(os.environ)

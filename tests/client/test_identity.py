@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from fleetclient.identity import COUNTER_BLOCK, Counter, Identity, IdentityUnusable
+from fleetclient.identity import COUNTER_BLOCK, Counter, Identity, IdentityUnusable, process_mark
 
 
 def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
@@ -78,3 +82,53 @@ def test_a_leap_passes_everything_a_lost_folder_may_have_counted(tmp_path: Path)
 def test_revocation_is_remembered(tmp_path: Path) -> None:
     Identity(tmp_path).remember_revoked()
     assert Identity(tmp_path).is_revoked
+
+
+def test_a_new_key_is_on_disk_before_anybody_hears_of_it_and_stays_the_same(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    old = identity.public_key
+    new = identity.begin_rotation().public_key().public_bytes_raw()
+    assert stat.S_IMODE((tmp_path / "key.next").stat().st_mode) == 0o600
+    again = Identity(tmp_path)
+    assert (again.public_key, again.is_rotating) == (old, True)
+    assert again.begin_rotation().public_key().public_bytes_raw() == new != old
+    again.finish_rotation()
+    assert (again.public_key, again.is_rotating, (tmp_path / "key.next").exists()) == (new, False, False)
+    assert Identity(tmp_path).public_key == new
+
+
+def test_a_rotation_that_is_given_up_leaves_the_old_key(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    old = identity.public_key
+    identity.begin_rotation()
+    identity.abandon_rotation()
+    again = Identity(tmp_path)
+    assert (again.public_key, again.is_rotating) == (old, False)
+    with pytest.raises(ValueError, match="no key"):
+        again.finish_rotation()
+
+
+def test_a_next_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    Identity(tmp_path).begin_rotation()
+    (tmp_path / "key.next").chmod(0o640)
+    with pytest.raises(IdentityUnusable, match="chmod 600"):
+        Identity(tmp_path)
+
+
+def test_an_installation_has_a_mark_that_says_nothing_of_the_machine(tmp_path: Path) -> None:
+    first, second = Identity(tmp_path / "a"), Identity(tmp_path / "b")
+    assert first.instance == Identity(tmp_path / "a").instance != second.instance
+    assert re.fullmatch("[0-9a-f]{32}", first.instance)
+    assert (tmp_path / "a" / "instance").read_text() != first.instance
+
+
+def test_a_process_has_a_mark_and_no_other_process_ever_has_the_same() -> None:
+    assert re.fullmatch("[0-9a-f]{32}", process_mark())
+    assert process_mark() == process_mark()
+    program = "from fleetclient.identity import process_mark; print(process_mark())"
+    env = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    marks = {
+        subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(marks | {process_mark().encode() + b"\n"}) == 3

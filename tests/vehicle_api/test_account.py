@@ -58,6 +58,13 @@ def test_a_cars_own_results_since_its_day_began_are_summed_and_the_director_sign
     assert decode_account(ask(car, f"since={since - 40 * 3600}").content).gross_microcredits == 3120
 
 
+def test_credits_have_a_price_where_the_operator_has_set_one(car, settings):
+    earn(car, 2_500_000)
+    settings.FLEET_CURRENCY, settings.FLEET_MICROCREDITS_PER_CURRENCY_UNIT = "EUR", 1_000_000
+    account = decode_account(ask(car).content)
+    assert (account.currency, account.gross) == ("EUR", 2.5)
+
+
 def test_without_a_since_the_day_is_utcs(car):
     account = decode_account(ask(car).content)
     assert account.since == int(timezone.now().timestamp()) // 86_400 * 86_400

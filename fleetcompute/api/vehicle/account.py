@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
@@ -46,9 +47,10 @@ def account(request: HttpRequest) -> HttpResponseBase:
         "vehicle": caller.vehicle.public_id,
         "since": int(since.timestamp()),
         "gross_today_microcredits": get_gross(vehicle_id=caller.vehicle.vehicle_id, since=since),
-        # Credits have no price yet.
-        "currency": None,
-        "microcredits_per_currency_unit": None,
+        "currency": settings.FLEET_CURRENCY or None,
+        "microcredits_per_currency_unit": settings.FLEET_MICROCREDITS_PER_CURRENCY_UNIT
+        if settings.FLEET_CURRENCY
+        else None,
     }
     return signed_json(content, caller.signature, now)
 

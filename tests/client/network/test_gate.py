@@ -9,6 +9,7 @@ import pytest
 from fleetclient import wire
 from fleetclient.identity import Identity
 from fleetclient.netpolicy.gate import NetworkNotAllowed, OriginRefused, SendGate, origin_of
+from fleetclient.netpolicy.options import NetworkOptions
 from fleetclient.netpolicy.policy import NetworkPolicy
 from fleetclient.network import Network, Unreachable
 from tests.client.fake_fleet import FakeFleet
@@ -31,6 +32,21 @@ def test_not_one_connection_is_made_off_the_allowed_network(name: str, identity:
         CALLS[name](network)
     assert not listener.has_visitors()
     assert identity.public_key == key
+
+
+@pytest.mark.parametrize(
+    "options", [{"allowed_ssids": ("a network that is not here",)}, {"allowed_gateways": ("02:00:00:00:00:01",)}]
+)
+def test_naming_a_network_is_enough_to_guard_every_way_out(
+    options: dict[str, tuple[str, ...]], identity: Identity, listener: Listener
+) -> None:
+    policy = NetworkPolicy(options=NetworkOptions(**options))  # type: ignore[arg-type]
+    network = Network(origin=listener.origin, identity=identity, policy=policy)
+    for call in CALLS.values():
+        with pytest.raises(NetworkNotAllowed):
+            call(network)
+    assert not listener.has_visitors()
+    assert policy.place is not None
 
 
 def test_the_listener_would_have_noticed(identity: Identity, listener: Listener) -> None:
