@@ -12,6 +12,9 @@ from fleetclient.vehicle.options import SimulationOptions
 from fleetclient.vehicle.signals import Signals
 from fleetclient.vehicle.trace import SOURCE, begin_trace
 
+# Charge and temperatures move between the changes of yes and no: this often they are worked out anew.
+NUMBERS_SECONDS = 1.0
+
 
 class SimulatedSource:
     """A car whose time begins at `start` when the agent does, and passes `speed` times as fast as ours."""
@@ -57,7 +60,3 @@ class SimulatedSource:
             self._board.post(self._trace.signals_at(at), observed_at=now)
             pause = (self._trace.next_change(at) - at) / self._speed
             self._stopping.wait(min(pause, NUMBERS_SECONDS))
-
-
-# Charge and temperatures move between the changes of yes and no: this often they are worked out anew.
-NUMBERS_SECONDS = 1.0
