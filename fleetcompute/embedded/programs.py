@@ -71,6 +71,7 @@ def admission(*, origin: str) -> Program:
     """
     argv = (sys.executable, "manage.py", "admission_service", "--settings=fleetcompute.settings.admission")
     options = (
+        "--accept-weak-sandbox",
         f"--demo-origin={origin}",
         f"--bin-bits={ADMISSION_BIN_BITS}",
         f"--poll-seconds={ADMISSION_POLL_SECONDS}",

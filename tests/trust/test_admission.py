@@ -76,7 +76,7 @@ def test_a_model_is_examined_signed_logged_and_published(upload, start):
     assert (target.length, target.hashes["sha256"]) == (len(linear_bytes()), hashlib.sha256(linear_bytes()).hexdigest())
     assert {name: version for name, _, version in repository.kept.names()} == published()
     for name in published():
-        assert get_trust_file(name)[0] == repository.kept.read(name)
+        assert get_trust_file(name) == (repository.kept.read(name), published()[name])
     (logged,) = list_log(start=0, limit=10)
     assert (logged["index"], logged["kind"], logged["sha256"]) == (0, "admitted", model.blob_id)
     assert logged["hash"] == target.custom["log"]["hash"] == repository.log.head.hash

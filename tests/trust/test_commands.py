@@ -16,6 +16,7 @@ from workunits.management import trust
 pytestmark = pytest.mark.django_db
 
 PEOPLE = ("alice", "bob", "carol")
+QUICK = ("--bin-bits", 2, "--accept-weak-sandbox")
 
 
 def manage(command, *arguments, **options):
@@ -35,7 +36,7 @@ def serve(place):
     """Let the admission service do what waits."""
 
     def run():
-        manage("admission_service", "--once", "--bin-bits", 2, "--folder", place / "admission")
+        manage("admission_service", "--once", *QUICK, "--folder", place / "admission")
 
     return run
 
@@ -191,6 +192,17 @@ def test_the_service_refuses_a_folder_that_others_can_read(started, place):
     (place / "admission").chmod(0o755)
     with pytest.raises(CommandError, match="whoever reads it can sign models"):
         manage("admission_service", "--once", "--folder", place / "admission")
+
+
+def test_the_service_refuses_to_examine_where_a_model_could_reach_its_keys(started, place, monkeypatch):
+    from workunits.pipeline.examine import list_sandbox_locks
+
+    assert "rlimits" in list_sandbox_locks()
+    service = "workunits.management.commands.admission_service.list_sandbox_locks"
+    monkeypatch.setattr(service, lambda: frozenset({"rlimits", "seccomp"}))
+    with pytest.raises(CommandError, match="this kernel has no Landlock"):
+        manage("admission_service", "--once", "--folder", place / "admission")
+    manage("admission_service", "--once", "--folder", place / "admission", "--accept-weak-sandbox")
 
 
 def test_a_demonstration_starts_by_itself_and_learns_new_addresses(place, settings):

@@ -59,7 +59,7 @@ def service(web, tmp_path):
     log = tmp_path / "admission.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*argv, "--bin-bits=2", "--poll-seconds=0.2", f"--demo-origin={web}"],
+            [*argv, "--accept-weak-sandbox", "--bin-bits=2", "--poll-seconds=0.2", f"--demo-origin={web}"],
             cwd=ROOT, env=environment, stdout=output, stderr=output,
         )  # fmt: skip
     yield tmp_path / "home" / "admission"

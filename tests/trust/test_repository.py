@@ -351,6 +351,7 @@ def test_the_client_computes_the_same_chain():
 
     made = entry(Head(count=7, hash="a" * 64), 5)
     read = read_log_entry(made.custom(), sha256=made.sha256, size_bytes=made.size_bytes)
+    assert read is not None
     assert (read.index, read.hash) == (7, made.hash)
     assert read_log_entry(made.custom(), sha256="0" * 64, size_bytes=made.size_bytes) is None
     assert read_log_entry(made.custom(), sha256=made.sha256, size_bytes=1) is None

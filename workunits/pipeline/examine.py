@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -27,8 +30,24 @@ MEMORY_SLACK_BYTES: Final = 64 * 1024 * 1024
 Examine = Callable[[Path, AdmissionRequest], ModelFacts]
 
 
+# A child that locks itself as an examination does, and says which locks held.
+_PROBE: Final = (
+    "import os, sys; sys.path.insert(0, sys.argv[1]);"
+    "from workunits.sandbox import jail; from workunits.sandbox.report import AdmissionLimits;"
+    "print(*jail.lock_down(AdmissionLimits(), parent_pid=int(sys.argv[2])))"
+)
+
+
 class NotAsStated(Exception):
     """What the web tier says of a model is not what the service found; the text says in what."""
+
+
+def list_sandbox_locks() -> frozenset[str]:
+    """Return the locks that hold around an examination on this machine; empty where it cannot even be started."""
+    root = Path(__file__).resolve().parents[2]
+    argv = [sys.executable, "-I", "-c", _PROBE, str(root), str(os.getpid())]
+    probe = subprocess.run(argv, capture_output=True, text=True, check=False, env={})
+    return frozenset(probe.stdout.split()) if probe.returncode == 0 else frozenset()
 
 
 def examine_model(asked: AskedModel, *, scratch: Path, examine: Examine = admit) -> tuple[Mapping[str, Any], int]:

@@ -155,8 +155,13 @@ class Fleet:
 
     def metadata(self, role: str) -> Metadata[Any]:
         kept = self.repository.kept
-        top = {names.ROOT: kept.root, names.TARGETS: kept.targets, names.MODELS: kept.models}
-        top |= {names.SNAPSHOT: kept.snapshot, names.TIMESTAMP: kept.timestamp}
+        top: dict[str, Metadata[Any] | None] = {
+            names.ROOT: kept.root,
+            names.TARGETS: kept.targets,
+            names.MODELS: kept.models,
+            names.SNAPSHOT: kept.snapshot,
+            names.TIMESTAMP: kept.timestamp,
+        }
         return top.get(role) or kept.bin(role)
 
     def online(self, role: str) -> CryptoSigner:

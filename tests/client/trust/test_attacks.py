@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Metadata, TargetFile
 
 from fleetclient.trust import fetcher, look
@@ -426,7 +427,7 @@ def test_a_look_that_takes_too_long_is_ended_with_its_process(trusted_fleet, gat
 
 
 def test_other_servers_are_never_asked(trusted_fleet):
-    with pytest.raises(fetcher.DownloadError, match="is not on this car's server"):
+    with pytest.raises(DownloadError, match="is not on this car's server"):
         fetcher.RepositoryFetcher(trusted_fleet.origin).download_bytes("http://127.0.0.1:9/timestamp.json", 10)
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from workunits.management.trust import TrustCommand, prepare_demo
 from workunits.pipeline.admission import AdmissionService
+from workunits.pipeline.examine import list_sandbox_locks
 from workunits.store.trust_files import claim_publishing
 from workunits.trust import names
 from workunits.trust.errors import TrustError
@@ -36,6 +37,9 @@ class Command(TrustCommand):
         parser.add_argument(
             "--timestamp-hours", type=float, default=names.TIMESTAMP_LIFETIME.total_seconds() / 3600, help="at most 24"
         )
+        parser.add_argument(
+            "--accept-weak-sandbox", action="store_true", help="examine although a model might reach the keys"
+        )
         parser.add_argument("--once", action="store_true", help="do what waits, then end")
         parser.add_argument("--demo-origin", metavar="ORIGIN", help="make every key here first: demonstrations only")
 
@@ -45,6 +49,11 @@ class Command(TrustCommand):
             offline = settings.FLEET_HOME / "offline-keys"
             prepare_demo(folder, offline, origin=options["demo_origin"], now=timezone.now())
         folder.check()
+        if "landlock" not in list_sandbox_locks() and not options["accept_weak_sandbox"]:
+            raise TrustError(
+                "this kernel has no Landlock, so a hostile model that takes over its examination could reach the keys;"
+                " use a newer kernel (5.13 or later with Landlock enabled), or --accept-weak-sandbox"
+            )
         if not 1 <= options["bin_bits"] <= names.BIN_BITS_MAX:
             raise TrustError(f"--bin-bits must be 1 to {names.BIN_BITS_MAX}")
         lifetime = timedelta(hours=options["timestamp_hours"])
