@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FORGOTTEN = ("identity", "trust", "server-rules.json", "last-sync.json", "status.json")
 WIPED = (
     "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "history.sqlite", "history.sqlite-wal",
-    "history.sqlite-shm", "usage.json", "control.json", "crashes.json", "selftest.json", "inputs", "outputs",
+    "history.sqlite-shm", "usage.json", "control.json", "crashes.json", "selftest.json", "runner.stderr", "empty",
+    "inputs", "outputs", "selftest", "client",
 )  # fmt: skip
 
 

@@ -31,8 +31,11 @@ class ServiceManager:
         return bool(self._address)
 
     def ready(self, status: str = "") -> None:
-        """Say that the start is over. Called before pairing: waiting for the owner is no failed start."""
-        self._send(f"READY=1\nMAINPID={os.getpid()}\n{_status_line(status)}")
+        """Say that the start is over. Called before pairing: waiting for the owner is no failed start.
+
+        The main process stays the one that was started: while a version is on trial that is the launcher.
+        """
+        self._send(f"READY=1\n{_status_line(status)}")
 
     def alive(self, now: float, status: str = "") -> None:
         """Say that the loop goes round; at most as often as the watchdog needs, or when the status has changed."""
