@@ -72,6 +72,7 @@ class Line:
         self._policy = policy
         self._door = Door(origin, policy)
         self.skew = self._door.skew
+        self.close = self._door.close
         self.adopt_key()
 
     def adopt_key(self) -> None:

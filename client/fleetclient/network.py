@@ -140,6 +140,10 @@ class Network:
         with self._rotating:
             self._rotate()
 
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens another."""
+        self._line.close()
+
     def head(self, path: str) -> Mapping[str, str]:
         """Return the headers of a HEAD request."""
         return self._ask(Question(method="HEAD", path=path, headers=_TUS)).headers
@@ -164,14 +168,17 @@ class Network:
         """Make a call with the key that the server knows: first finish a rotation that was cut off."""
         if self._identity.is_rotating:
             self._settle_rotation()
-        signer = self._line.signer
-        try:
-            return call()
-        except ServerRefused as refused:
-            # Another thread may have replaced the key while this request was under way.
-            if refused.problem != "signature_invalid" or self._line.signer is signer:
-                raise
-            return call()
+        while True:
+            signer = self._line.signer
+            try:
+                return call()
+            except ServerRefused as refused:
+                if refused.status != HTTPStatus.UNAUTHORIZED:
+                    raise
+                with self._rotating:
+                    # Another thread may have replaced the key while this request was under way; it is done now.
+                    if self._line.signer is signer:
+                        raise
 
     def _settle_rotation(self) -> None:
         with self._rotating:

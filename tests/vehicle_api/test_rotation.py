@@ -177,6 +177,7 @@ def test_of_two_rotations_at_once_one_wins_whole():
         from workunits.store.vehicles import find_vehicle
 
         vehicle = find_vehicle(car.vehicle.public_id)
+        assert vehicle is not None
         barrier.wait()
         from django.utils import timezone
 

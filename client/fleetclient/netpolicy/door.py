@@ -127,6 +127,12 @@ class Door:
                 cargo.begin()
             raise Unreachable(f"{type(error).__name__}: {error}") from None
 
+    def close(self) -> None:
+        """Close this thread's connection; the next request opens another."""
+        session: requests.Session | None = getattr(self._threads, "session", None)
+        if session is not None:
+            session.close()
+
     def sending(self, count: int) -> None:
         """Return when so many bytes may be sent; they are counted before they leave."""
         self._gate.check(self._origin)

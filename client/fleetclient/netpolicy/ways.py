@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import (
-    getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]  # documented by its use everywhere, unknown to typeshed
-)
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # typeshed's gap
 
 import requests
 
