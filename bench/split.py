@@ -52,7 +52,9 @@ def run(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _set_up_django(environ: Mapping[str, str]) -> None:
-    os.environ.update(environ, DJANGO_SETTINGS_MODULE="fleetcompute.settings.development")
+    os.environ.update(
+        environ, DJANGO_SETTINGS_MODULE="fleetcompute.settings.development", FLEET_ADMISSION_REQUIRED="no"
+    )
     import django
     from django.core.management import call_command
 

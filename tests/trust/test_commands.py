@@ -164,6 +164,53 @@ def test_the_services_keys_are_replaced(started, place, serve):
     assert "snapshot-2" in "".join(manage("trust_sign", place / "root.staged.json"))
 
 
+def test_a_lost_folder_is_rebuilt_from_what_was_published_and_gets_new_keys(started, place, serve):
+    from tests.trust.fleet_keys import NOW, entry
+    from workunits.pipeline.admission import AdmissionService
+    from workunits.trust.folder import AdmissionFolder
+    from workunits.trust.repository import Repository
+
+    repository = Repository(AdmissionFolder(place / "admission"))
+    repository.sign([entry(repository.log.head, 1)], now=NOW)
+    AdmissionService(repository).run_once(clock=lambda: NOW)
+    (place / "admission").rename(place / "lost")
+    manage("trust_init", "--restore", "--folder", place / "admission")
+    serve()  # it waits for people
+    manage("trust_rotate", "online", "--bundle", place / "admission" / "public-1.json", "--out", place)
+    publish(place, serve, "root", "targets")
+    assert (published("root"), published("targets")) == (2, 2)
+    restored = Repository(AdmissionFolder(place / "admission"))
+    assert restored.find(f"{1:064x}") is not None
+    assert restored.log.head == repository.log.head
+    with pytest.raises(CommandError, match="is not empty"):
+        manage("trust_init", "--restore", "--folder", place / "admission")
+
+
+def test_a_published_copy_that_was_spoilt_is_not_restored(started, place):
+    from workunits.models import TrustFile
+
+    (place / "admission").rename(place / "lost")
+    name = "1.bin-0.json"
+    content = bytes(TrustFile.objects.get(name=name).content)
+    TrustFile.objects.filter(name=name).update(content=content.replace(b'"targets":{}', b'"targets":{"models/x":{}}'))
+    with pytest.raises(CommandError, match="cannot be believed"):
+        manage("trust_init", "--restore", "--folder", place / "admission")
+    assert not list((place / "admission" / "repository").iterdir())
+
+
+def test_an_old_backup_of_the_folder_is_not_gone_on_with(started, place, serve):
+    import shutil
+
+    shutil.copytree(place / "admission", place / "backup")
+    manage("trust_config", "--refresh-seconds", 60, "--out", place / "targets.staged.json")
+    publish(place, serve, "targets")
+    shutil.rmtree(place / "admission")
+    (place / "backup").rename(place / "admission")
+    with pytest.raises(CommandError, match="must be an old backup"):
+        serve()
+    assert published("targets") == 2
+
+
 def test_stop_and_resume(started, place, serve):
     assert "Ordered" in manage("trust_stop")
     serve()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from workunits.models import ModelAdmission, TrustOrder
 from workunits.pipeline.examine import Examine, NotAsStated, examine_model
@@ -20,6 +20,7 @@ from workunits.store.trust_files import (
     PublishedFile,
     close_order,
     get_log_end,
+    get_trust_file,
     list_open_orders,
     list_published,
     publish_files,
@@ -38,6 +39,12 @@ GATHER: Final = timedelta(seconds=3)
 ATTEMPTS_MAX: Final = 3
 
 
+class FolderOutdated(TrustError):
+    """The service's folder is older than what was published from it."""
+
+    code: ClassVar[str] = "folder_outdated"
+
+
 class AdmissionService:
     """One pass of the service at a time; everything that must survive is in the repository's folder."""
 
@@ -51,7 +58,7 @@ class AdmissionService:
         A crash anywhere loses nothing: what was signed is on disk and is published by the next pass.
         """
         done = self._obey(clock())
-        if not self._repository.folder.is_stopped and self._repository.kept.targets is not None:
+        if not self._repository.folder.is_stopped and self._repository.can_sign:
             done += self._admit(clock)
             if self._repository.is_due(clock()):
                 self._repository.sign(now=clock())
@@ -84,9 +91,11 @@ class AdmissionService:
             self._repository.take_root(staged)
         else:
             self._repository.take_targets(staged)
-        if self._repository.kept.targets is not None and not self._repository.folder.is_stopped:
-            self._repository.sign(now=now)
-        return f"done: {staged.role} version {staged.metadata.signed.version} is in force"
+        taken = f"{staged.role} version {staged.metadata.signed.version}"
+        if not self._repository.can_sign:
+            return f"done: {taken} is taken in; it waits for the other of root and targets"
+        self._repository.sign(now=now)
+        return f"done: {taken} is in force"
 
     def _revoke(self, sha256: str, now: datetime) -> str:
         folder = self._repository.folder
@@ -172,6 +181,7 @@ class AdmissionService:
     def _publish(self, now: datetime) -> None:
         """Bring the database's copy to what is on disk, all at once."""
         kept = self._repository.kept
+        self._check_folder_is_newest()
         wanted = {name: (role, version) for name, role, version in kept.names()}
         shown = list_published()
         missing = [name for name, (_, version) in wanted.items() if shown.get(name) != version]
@@ -185,6 +195,17 @@ class AdmissionService:
             for name in missing
         ]
         publish_files(files, kept=wanted, entries=entries, now=now)
+
+    def _check_folder_is_newest(self) -> None:
+        """Refuse to go on from an old backup: cars would refuse the lower versions. Raises FolderOutdated."""
+        found = get_trust_file(names.file_name(names.TIMESTAMP, 0))
+        own = self._repository.kept.timestamp
+        if found is not None and self._repository.is_own_timestamp_after(found[0]):
+            version = own.signed.version if own else 0
+            raise FolderOutdated(
+                f"the published timestamp is newer than version {version} in {self._repository.folder.path}, which must"
+                " be an old backup: move it away, then `manage.py trust_init --restore`"
+            )
 
     def _has_more(self, count: int) -> bool:
         return count < self._repository.log.head.count

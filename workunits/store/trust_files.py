@@ -5,7 +5,7 @@ Any web process serves from here. It is a copy: whoever changes it can only keep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -84,6 +84,14 @@ def list_log(*, start: int, limit: int) -> list[dict[str, Any]]:
     entries = AdmissionLogEntry.objects.filter(index__gte=start).order_by("index")[: min(limit, LOG_PAGE_MAX)]
     names = ("index", "kind", "sha256", "size_bytes", "admitted_at", "facts_sha256", "previous", "hash")
     return [{name: getattr(entry, name) for name in names} for entry in entries]
+
+
+def iter_log() -> Iterator[dict[str, Any]]:
+    """Yield the whole published log."""
+    start = 0
+    while page := list_log(start=start, limit=LOG_PAGE_MAX):
+        yield from page
+        start = page[-1]["index"] + 1
 
 
 def give_order(kind: str, *, sha256: str = "", content: bytes = b"", now: datetime) -> int:

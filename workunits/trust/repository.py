@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
     Delegations,
     Metadata,
@@ -83,10 +84,22 @@ class Repository:
 
     # -- signing -----------------------------------------------------------------------------------------------
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether people have published a root and targets, and both name keys that are in the folder."""
+        if self.kept.root is None or self.kept.targets is None:
+            return False
+        try:
+            for role in names.ONLINE_ROLES:
+                self._signer(role)
+        except KeyMissing:
+            return False
+        return True
+
     def is_due(self, now: datetime) -> bool:
         """Whether something is to be signed without a new change: by its age, or because a run was cut off."""
         kept = self.kept
-        if kept.root is None or kept.targets is None or self.folder.is_stopped:
+        if not self.can_sign or self.folder.is_stopped:
             return False
         if kept.timestamp is None or kept.snapshot is None or self._is_behind():
             return True
@@ -160,6 +173,17 @@ class Repository:
         if not self.folder.is_stopped:
             self._sign_timestamp(now + self._lifetimes.timestamp)
             kept.sweep()
+
+    def is_own_timestamp_after(self, content: bytes) -> bool:
+        """Whether these bytes are a timestamp that the root in force vouches for, newer than the one in the folder."""
+        if self.kept.root is None:
+            return False
+        try:
+            shown = Metadata[Timestamp].from_bytes(content)
+            self.kept.root.signed.verify_delegate(names.TIMESTAMP, shown.signed_bytes, shown.signatures)
+        except RepositoryError:
+            return False  # somebody else's: the next publication replaces it
+        return self.kept.timestamp is None or shown.signed.version > self.kept.timestamp.signed.version
 
     def stop(self, *, now: datetime) -> None:
         """Sign a last timestamp that expires at once, and none after it until `folder.resume`."""

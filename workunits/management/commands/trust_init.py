@@ -10,15 +10,18 @@ from django.conf import settings
 from django.utils import timezone
 
 from workunits.management.trust import TrustCommand, prepare_demo
+from workunits.store.trust_files import get_trust_file, iter_log
 from workunits.trust import names
 from workunits.trust.errors import TrustError
 from workunits.trust.folder import AdmissionFolder, read_bundle
 from workunits.trust.keys import load_public
+from workunits.trust.log import Entry
 from workunits.trust.offline import CarConfig, Holders, first_root, first_targets
+from workunits.trust.restore import restore
 
 
 class Command(TrustCommand):
-    """Three ways: `--online` on the service's host, `--bundle …` to stage, `--demo` for everything on this machine."""
+    """`--online` and `--restore` on the service's host, `--bundle …` to stage, `--demo` for everything here."""
 
     help = "Make the admission service's keys, or stage the first root and targets."
 
@@ -26,6 +29,9 @@ class Command(TrustCommand):
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--online", action="store_true", help="make the service's keys (again: the next generation)")
         what.add_argument("--bundle", type=Path, metavar="FILE", help="public-N.json of the service: stage the start")
+        what.add_argument(
+            "--restore", action="store_true", help="the service's folder is lost: rebuild it, with new keys"
+        )
         what.add_argument("--demo", action="store_true", help="make and sign everything here: for demonstrations")
         parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER)
         parser.add_argument("--root-key", type=Path, nargs="+", default=[], metavar="PUB", help="who signs root")
@@ -41,11 +47,20 @@ class Command(TrustCommand):
         now = timezone.now()
         if options["online"]:
             self.stdout.write(f"Take {folder.make()} to the machine where root and targets are staged.")
+        elif options["restore"]:
+            self._restore(folder)
         elif options["demo"]:
             prepare_demo(folder, settings.FLEET_HOME / "offline-keys", origin=options["origin"][0], now=now)
             self.stdout.write("Everything is made and ordered; `manage.py admission_service` publishes it.")
         else:
             self._stage_first(options, options["out"])
+
+    def _restore(self, folder: AdmissionFolder) -> None:
+        bundle = folder.make()
+        entries = [Entry(**line) for line in iter_log()]
+        restore(folder, read=lambda name: (get_trust_file(name) or (None, 0))[0], entries=entries)
+        self.stdout.write(f"Restored, with new keys. Nothing is signed until people let them in: take {bundle} to")
+        self.stdout.write("`manage.py trust_rotate online --bundle …`, sign both files and publish them.")
 
     def _stage_first(self, options: dict[str, Any], out: Path) -> None:
         people = [load_public(path) for path in options["root_key"]]
