@@ -19,6 +19,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "client": "bench.client",
     "preempt": "bench.preempt",
     "efficiency": "bench.efficiency",
+    "hostile": "bench.hostile",
 }
 
 

@@ -24,6 +24,7 @@ class AdmissionLimits:
     subgraph_levels_max: int = 3
     tensor_elements_max: int = 64 * 1024 * 1024
     name_chars_max: int = 200
+    inner_name_chars_max: int = 10_000
     inputs_max: int = 32
     outputs_max: int = 32
     row_bytes_max: int = 64 * 1024 * 1024

@@ -26,8 +26,8 @@ def parse(model_bytes: bytes) -> ModelProto:
 
 def check(model: ModelProto, model_bytes: bytes, limits: AdmissionLimits) -> None:
     """Refuse a model that breaks a static rule, naming every node that does; then run onnx's own full check."""
-    problems = [*_check_header(model, limits), *_check_size(model.graph, limits)]
-    if problems:  # the checks below walk the graph and trust its depth and its opset
+    problems = [*_check_header(model, limits), *_check_size(model.graph, limits), *_check_names(model.graph, limits)]
+    if problems:  # the checks below walk the graph and trust its depth, its opset and its names
         raise Refused(*problems)
     opsets = {operators.canonical_domain(entry.domain): entry.version for entry in model.opset_import}
     for graph, _ in walk_graphs(model.graph):
@@ -103,6 +103,28 @@ def _check_size(graph: GraphProto, limits: AdmissionLimits) -> Iterator[Problem]
             return
     if nodes > limits.nodes_max:
         yield Problem(code="too_many_nodes", where="", detail=f"{nodes} nodes are more than {limits.nodes_max}.")
+
+
+def _check_names(graph: GraphProto, limits: AdmissionLimits) -> Iterator[Problem]:
+    """Yield a problem for the first name that is no text (the parser hands it out as bytes) or has no end."""
+    for subgraph, _ in walk_graphs(graph):
+        for name in _names(subgraph):
+            if not isinstance(name, str):
+                yield Problem(code="invalid_model", where="", detail=f"The name {bytes(name)[:40]!r} is no UTF-8 text.")
+                return
+            if len(name) > limits.inner_name_chars_max:
+                detail = f"The name {name[:40]!r}... has more than {limits.inner_name_chars_max} characters."
+                yield Problem(code="name_too_long", where="", detail=detail)
+                return
+
+
+def _names(graph: GraphProto) -> Iterator[str | bytes]:
+    yield graph.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        yield from (value.name for value in values)
 
 
 def _check_tensors(graph: GraphProto, file_bytes: int) -> Iterator[Problem]:
