@@ -14,6 +14,8 @@ from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config
 from fleetclient.control import ControlState
 from fleetclient.control_socket import AgentNotRunning, ask
+from fleetclient.local.home_network import HomeNetwork
+from fleetclient.local.thermal import Thermometer
 from fleetclient.rules.decision import Decision, LocalFacts, Memory, Now
 from fleetclient.rules.eligibility import evaluate
 from fleetclient.rules.rules import Rules, RulesInvalid, read_rules
@@ -95,15 +97,35 @@ def rules_in_force(config: Config) -> Rules:
 
 
 def gather_facts(config: Config) -> LocalFacts:
-    """Return what the state folder knows: the pause and the day's usage. Makes no folder that is not there."""
+    """Return what this computer knows: pause, usage, network, temperature. Makes no folder that is not there."""
+    is_allowed, name = look_at_network(config)
+    temp_c = Thermometer().read()
     if not config.state_dir.is_dir():
-        return LocalFacts()
+        return LocalFacts(device_temp_c=temp_c, on_allowed_network=is_allowed, network_name=name)
     state = StateFolder(config.state_dir)
     usage, control = UsageMeter(state.usage), ControlState(state.folder).read()
     return LocalFacts(
+        device_temp_c=temp_c,
+        on_allowed_network=is_allowed,
+        network_name=name,
         bytes_today=usage.bytes_today,
         bytes_this_month=usage.bytes_this_month,
         worked_seconds_today=usage.worked_seconds_today,
         paused_until_unix=control.paused_until_unix,
         is_finishing=control.is_finishing,
     )
+
+
+def look_at_network(config: Config) -> tuple[bool | None, str]:
+    """Return whether the present network is allowed (None: nobody can tell), and the hash that stands for it."""
+    options = config.network
+    return HomeNetwork(
+        allowed_ssids=options.allowed_ssids,
+        allowed_gateways=options.allowed_gateways,
+        allow_wired=options.allow_wired,
+    ).read()
+
+
+def may_send(config: Config) -> bool:
+    """Return whether anything at all may be sent by the present network; what cannot be told may not."""
+    return not config.network.is_restricted or look_at_network(config)[0] is True

@@ -118,6 +118,13 @@ def _add_upkeep(commands: _Commands) -> None:
     scope.add_argument("--user", action="store_true", help="for this user (the default unless run by root)")
     scope.add_argument("--system", action="store_true", help="for the whole machine, under a user of its own")
     install.add_argument("--print", action="store_true", dest="only_print", help="print the unit and write nothing")
+    update = commands.group("update", "signed releases of this client")
+    update.add("check", "releases:check", "look for a release and say whether this car takes it", json=True)
+    update.add("apply", "releases:apply", "install the release on offer while no agent runs", json=True)
+    trust = commands.group("trust", "whose signatures this car believes")
+    trust.add(
+        "show", "releases:show_trust", "print the root's fingerprint and until when the fleet's word holds", json=True
+    )
 
 
 def _count(text: str) -> int:

@@ -69,9 +69,10 @@ def unpair(session: Session) -> int:
 
 def make_policy(config: Config) -> NetworkPolicy:
     """Return what holds for the few words that a command says to the server."""
+    from fleetclient.live import may_send
     from fleetclient.netpolicy.policy import NetworkPolicy
 
-    return NetworkPolicy(options=config.network, folder=config.folder)
+    return NetworkPolicy(options=config.network, folder=config.folder, may_send=lambda: may_send(config))
 
 
 def wipe(state: Path, cache: Path, *, everything: bool) -> list[Path]:

@@ -14,6 +14,7 @@ from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config
 from fleetclient.doctor.context import Context
 from fleetclient.doctor.report import Line, fail, ok, warn
+from fleetclient.live import look_at_network, may_send
 from fleetclient.netpolicy.ways import choose_proxy, make_session
 from fleetclient.redaction import Redactor
 from fleetclient.wire import SYNC_PATH
@@ -39,12 +40,20 @@ def check_network(context: Context) -> Iterator[Line]:
     if not options.is_restricted and config.rules.only_home_network:
         mend = f'name your network in {context.config_file}: [network] allowed_ssids = ["…"]'
         yield warn("networks", "no network is named as home; the car's own word is taken for it", mend)
+    elif options.is_restricted:
+        is_allowed, name = look_at_network(config)
+        if is_allowed:
+            yield ok("networks", f"on an allowed network ({name})")
+        else:
+            text = "not on an allowed network" if is_allowed is False else "nobody can tell which network this is"
+            mend = f"join it, or add this one under [network] in {context.config_file}; until then nothing is sent"
+            yield warn("networks", text, mend)
 
 
 def check_server(context: Context) -> Iterator[Line]:
-    """Find out whether the server can be reached and is one of ours."""
+    """Find out whether the server can be reached and is one of ours; sends nothing where the owner forbids it."""
     config = context.config
-    if config is None or not config.server:
+    if config is None or not config.server or not may_send(config):
         return
     if not choose_proxy(config.network, config.server):
         reached = list(_check_way(config))

@@ -26,6 +26,7 @@ from fleetclient.history import History
 from fleetclient.identity import Identity
 from fleetclient.rules.rules import Rules
 from fleetclient.state import StateFolder
+from fleetclient.trust.verdict import Verdict
 from fleetclient.usage import UsageMeter
 from tests.client.operation.sample import make_status
 
@@ -395,6 +396,31 @@ def test_a_car_at_work_cannot_be_unpaired(paired: Console) -> None:
         assert "another agent is using" in paired.error
         other.communicate("")
     assert (paired.state / "identity" / "key").exists()
+
+
+# -- releases and trust ---------------------------------------------------------------------------------------------
+
+
+def test_trust_shows_the_root_to_compare_and_until_when_its_word_holds(console: Console) -> None:
+    code, text = console.run("trust", "show")
+    assert (code, text) == (0, "The fleet's signed metadata has not been read yet.\n")
+    now = time.time()
+    verdict = Verdict(checked_at=now, valid_until=now + 7200.5, root_sha256="ab" * 32)
+    (console.state / "trust" / "verdict.json").write_bytes(verdict.to_json())
+    answer = console.ask("trust", "show")
+    assert (answer["root_sha256"], answer["stop_reason"]) == ("ab" * 32, "")
+    assert answer["valid_until"] == pytest.approx(now + 7200.5)
+    _, text = console.run("trust", "show")
+    assert "ab" * 32 in text
+    assert "(2 h)" in text
+
+
+@pytest.mark.parametrize("words", [("update", "check"), ("update", "apply")])
+def test_a_look_for_releases_that_fails_is_said_and_changes_nothing(console: Console, words: tuple[str, str]) -> None:
+    answer = console.ask(*words)
+    assert answer["exit"] == 1
+    assert "unreachable" in answer["error"]
+    assert not (console.state / "client").exists()
 
 
 # -- the command line ---------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetclient.config import ConfigInvalid, Request, load, parse_config, reload
-from fleetclient.config.layers import list_keys, list_sections, variable_of
+from fleetclient.config.layers import variable_of
 from fleetclient.config.loading import DEFAULT
-from fleetclient.config.schema import list_defaults
+from fleetclient.config.schema import list_defaults, list_keys, list_sections
 from fleetclient.config.values import describe_type
 from fleetclient.rules.rules import Rules, dump_rules
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import platform
+import shutil
 import socket
 import ssl
 import sys
@@ -11,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,10 +28,11 @@ import fleetclient.doctor as doctor_package
 from fleetclient.config import Request
 from fleetclient.control import ControlState
 from fleetclient.control_socket import ControlServer
-from fleetclient.doctor import CHECKS, check_machine, check_sandbox, examine
+from fleetclient.doctor import CHECKS, check_car, check_machine, check_sandbox, examine
 from fleetclient.doctor.context import open_context
 from fleetclient.doctor.report import Level, Line, Report, fail, ok, render, warn
 from fleetclient.identity import Identity
+from fleetclient.live import listen
 from fleetclient.machine import machine_fingerprint, runtime_version
 from fleetclient.runner.probes import ProbeOutcome, ProbeReport
 from fleetclient.runner.walls import WallsReport
@@ -132,13 +136,12 @@ def test_a_report_fails_when_one_line_does() -> None:
 
 def test_a_check_that_breaks_is_a_finding_and_hides_no_other(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> Iterator[Line]:
-        raise RuntimeError("boom")
-        yield
+        yield fail("first", str(1 / 0), "")
 
     monkeypatch.setattr(doctor_package, "CHECKS", {"first": broken, "python": check_machine.check_python})
     report = examine(Request(file=patient.file, environment={"HOME": str(patient.folder)}))
     assert [line.level for line in report.lines] == [Level.FAIL, Level.OK]
-    assert_sick(report.lines[0], Level.FAIL, "boom", "support-bundle")
+    assert_sick(report.lines[0], Level.FAIL, "ZeroDivisionError", "support-bundle")
 
 
 def test_everything_is_checked_before_pairing_and_without_a_server(patient: Patient) -> None:
@@ -229,7 +232,7 @@ def test_an_old_python_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_system_than_linux_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
     assert_sick(patient.line("python", "system"), Level.FAIL, "Darwin", "Linux")
 
 
@@ -241,8 +244,8 @@ def test_a_missing_or_old_runtime_is_found(patient: Patient, monkeypatch: pytest
 
 @pytest.mark.parametrize(("free", "level"), [(10, Level.FAIL), (2_000_000_000, Level.WARN), (10**12, Level.OK)])
 def test_a_full_disk_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
-    usage = check_machine.shutil.disk_usage("/")._replace(free=free)
-    monkeypatch.setattr(check_machine.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert {line.level for line in patient.lines("disk")} == {level}
 
 
@@ -252,7 +255,7 @@ def test_a_grant_of_memory_that_is_not_there_is_found(patient: Patient) -> None:
 
 
 def test_a_clock_that_was_never_set_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_machine.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
     assert_sick(patient.line("clock", "clock"), Level.FAIL, "timedatectl")
 
 
@@ -336,8 +339,15 @@ def test_https_where_http_is_spoken_is_found(patient: Patient, serve: Callable[.
 
 def test_a_car_whose_home_network_is_not_named_is_told_so(patient: Patient) -> None:
     assert_sick(patient.line("network", "networks"), Level.WARN, "allowed_ssids")
-    patient.write(extra='[network]\nallowed_ssids = ["x"]\n')
-    assert patient.lines("network") == []
+
+
+def test_on_another_network_than_the_allowed_one_nothing_is_sent(patient: Patient, serve: Callable[..., str]) -> None:
+    asked: list[str] = []
+    origin = serve(do_GET=lambda handler: asked.append(handler.path))
+    patient.write(origin, '[network]\nallowed_ssids = ["a network that is not here"]\n')
+    (line,) = patient.lines("network", "server")
+    assert_sick(line, Level.WARN, "nothing is sent")
+    assert asked == []
 
 
 # -- trust --------------------------------------------------------------------------------------------------------
@@ -387,7 +397,8 @@ def test_trust_that_is_off_is_told(patient: Patient) -> None:
 # -- the car ------------------------------------------------------------------------------------------------------
 
 
-def test_a_source_that_says_nothing_is_found(patient: Patient) -> None:
+def test_a_source_that_says_nothing_is_found(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_car, "listen", partial(listen, listen_seconds=1.0))
     patient.write(extra='[vehicle]\nsource = "teslamate"\n[vehicle.teslamate]\nport = 1\n')
     assert_sick(patient.line("car", "car"), Level.FAIL, "127.0.0.1:1 cannot be reached", "[vehicle.teslamate]")
     assert patient.lines("rules") == []

@@ -151,7 +151,7 @@ def test_nothing_that_a_working_car_writes_down_or_says_holds_a_password_or_a_pl
     with start_broker() as broker:
         teslamate = Client(CallbackAPIVersion.VERSION2)
         heard: list[bytes] = []
-        teslamate.on_message = lambda _client, _data, message: heard.append(message.payload)
+        teslamate.on_message = lambda _client, _data, message: heard.append(bytes(message.payload))
         teslamate.connect("127.0.0.1", broker.port)
         teslamate.subscribe("fleetcompute/#")
         teslamate.loop_start()

@@ -52,8 +52,8 @@ def test_the_system_unit_is_hardened(tmp_path: Path) -> None:
 
 
 def read(unit: Path) -> dict[str, str]:
-    pairs = (line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#"))
-    return dict(pairs)  # type: ignore[arg-type]
+    pairs = (line.partition("=") for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
 
 
 def test_the_unit_leaves_the_runner_its_own_walls(unit: Path) -> None:

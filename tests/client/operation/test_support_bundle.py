@@ -46,7 +46,7 @@ host = "127.0.0.1"
 username = "car-user"
 password = "{PASSWORD}"
 [vehicle]
-source = "teslamate"
+source = "scripted"
 [vehicle.teslamate]
 port = 1
 username = "tesla-user"
@@ -103,8 +103,8 @@ def test_the_bundle_has_what_a_helper_needs(car_folder: Path) -> None:
     texts = read(car_folder / "bundle.zip")
     assert set(texts) == {"versions.json", "doctor.json", "configuration.json", "status.json", "log.txt"}
     assert json.loads(texts["versions.json"])["packages"]["onnxruntime"]
-    assert "teslamate" in texts["doctor.json"]
-    assert json.loads(texts["configuration.json"])["values"]["vehicle.source"]["value"] == "teslamate"
+    assert "scripted: parked yes" in texts["doctor.json"]
+    assert json.loads(texts["configuration.json"])["values"]["vehicle.source"]["value"] == "scripted"
     assert json.loads(texts["status.json"])["reasons"] == ["not_home_wifi"]
     assert '"event": "failed"' in texts["log.txt"]
     assert stat.S_IMODE((car_folder / "bundle.zip").stat().st_mode) == 0o600
