@@ -96,6 +96,10 @@ class Identity:
         """True while a new key waits for the server's word: it knows the old one, or the new one already."""
         return self._next_key is not None
 
+    def key_age_seconds(self) -> float:
+        """Return how long ago the key was made, by this machine's clock."""
+        return wall_seconds() - self._key_path.stat().st_mtime
+
     def begin_rotation(self) -> Ed25519PrivateKey:
         """Return the new key, on disk before anybody hears of it. Called again it returns the same."""
         if self._next_key is None:

@@ -45,6 +45,9 @@ __all__ = [
     "WrongVehicle",
 ]
 
+KEY_SECONDS_MAX = 90 * 86_400.0
+# Between two attempts to renew an old key.
+RENEW_SECONDS = 86_400.0
 _JSON = {"Content-Type": "application/json"}
 _FRAME = {"Content-Type": FRAME_CONTENT_TYPE}
 _TUS = {"Tus-Resumable": "1.0.0"}
@@ -76,6 +79,7 @@ class Network:
         self._identity = identity
         self._line = Line(origin=origin, identity=identity, policy=self.policy)
         self._rotating = threading.Lock()
+        self._renew_at = float("-inf")
 
     @property
     def clock_offset_seconds(self) -> float:
@@ -100,6 +104,7 @@ class Network:
             self._line.skew.observe(
                 decoded.server_time + 0.5, sent_at=answer.sent_at, received_at=answer.received_at, is_believed=True
             )
+        self._renew_old_key()
         return decoded
 
     def get_account(self, *, since: int) -> Account:
@@ -189,6 +194,22 @@ class Network:
             except ServerRefused:
                 if self._identity.is_rotating:
                     raise
+
+    def _renew_old_key(self) -> None:
+        """Renew a key that is old; where that fails the old one is as good tomorrow."""
+        now = self.policy.now()
+        if now < self._renew_at or self._identity.key_age_seconds() < KEY_SECONDS_MAX:
+            return
+        self._renew_at = now + RENEW_SECONDS
+        log = self.policy.log
+        try:
+            self.rotate_key()
+        except ClientError as error:
+            if log is not None:
+                log.warning("key_not_renewed", error=str(error), code=error.code)
+        else:
+            if log is not None:
+                log.info("key_renewed")
 
     def _rotate(self) -> None:
         identity = self._identity

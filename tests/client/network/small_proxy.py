@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 class SmallProxy:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
+        # After so many bytes of an answer's body the connection breaks.
+        self.cut_after: int | None = None
 
         class Handler(_Handler):
             proxy = self
@@ -61,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD" and answer.status != 204:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: self.proxy.cut_after])
+        self.close_connection = self.close_connection or len(content) > len(content[: self.proxy.cut_after])
         upstream.close()
 
     do_GET = do_HEAD = do_POST = do_PATCH = _forward  # noqa: N815 - the names http.server looks for

@@ -103,9 +103,7 @@ def test_a_download_stops_where_the_car_leaves_the_network(
     assert 0 < pieces <= 64 * 1024
 
 
-def test_an_upload_stops_where_the_car_leaves_the_network(
-    make_network: Callable[..., Network], tmp_path: Path
-) -> None:
+def test_an_upload_stops_where_the_car_leaves_the_network(make_network: Callable[..., Network], tmp_path: Path) -> None:
     moments, meter = iter([True] * 3), UsageMeter(tmp_path / "usage.json")
     network = make_network({"may_send": lambda: next(moments, False), "meter": meter})
     with pytest.raises(NetworkNotAllowed):

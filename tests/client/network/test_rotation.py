@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fleetclient.identity import Identity
+from fleetclient.logs import Log
 from fleetclient.network import Network, ServerRefused, Unreachable
 from fleetclient.signing import DirectorSignatureInvalid
 from tests.client.fake_fleet import FakeFleet, Refused
@@ -65,6 +68,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from fleetclient.identity import Identity
+from fleetclient.logs import Log
 from fleetclient.network import Network
 Network(origin=sys.argv[1], identity=Identity(Path(sys.argv[2]))).rotate_key()
 """
@@ -149,3 +153,37 @@ def test_syncs_under_way_while_the_key_changes_get_through(
     assert errors == []
     assert fleet.rotations == 3
     assert fleet.vehicles["veh_test"] == identity.public_key
+
+
+def make_old(tmp_path: Path, days: float) -> None:
+    made_at = time.time() - days * 86_400
+    os.utime(tmp_path / "state/identity/key", (made_at, made_at))
+
+
+def test_a_key_is_renewed_by_itself_once_it_is_ninety_days_old(
+    network: Network, identity: Identity, fleet: FakeFleet, tmp_path: Path
+) -> None:
+    make_old(tmp_path, 89.9)
+    network.sync(EMPTY_SYNC)
+    assert fleet.rotations == 0
+    make_old(tmp_path, 90.1)
+    network.sync(EMPTY_SYNC)
+    assert fleet.rotations == 1
+    assert identity.key_age_seconds() < 60
+    network.sync(EMPTY_SYNC)
+    assert fleet.rotations == 1
+
+
+def test_an_old_key_that_the_server_will_not_renew_is_tried_again_the_next_day_and_syncs_go_on(
+    make_network: Callable[..., Network], fleet: FakeFleet, tmp_path: Path
+) -> None:
+    now, stream = [0.0], io.StringIO()
+    network = make_network({"now": lambda: now[0], "log": Log(stream=stream)})
+    make_old(tmp_path, 100)
+    fleet.refuse_next.append(("pair/rotate", Refused(404, "not_found")))
+    for _ in range(3):
+        network.sync(EMPTY_SYNC)
+    assert (fleet.rotations, stream.getvalue().count("key_not_renewed")) == (0, 1)
+    now[0] += 86_400
+    network.sync(EMPTY_SYNC)
+    assert fleet.rotations == 1
