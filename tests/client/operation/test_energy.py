@@ -57,9 +57,11 @@ def test_what_the_processor_draws_without_us_is_taken_off(tmp_path: Path) -> Non
     counter.write_text("50000000")  # 5 W for ten seconds at rest
     meter.note(110.0, is_working=True)
     counter.write_text("250000000")  # 20 W for ten seconds at work
-    assert not meter.is_measured
+    measured = [meter.is_measured]
     meter.note(120.0, is_working=False)
-    assert (meter.is_measured, meter.watts(is_working=True)) == (True, pytest.approx(15.0))
+    measured.append(meter.is_measured)
+    assert measured == [False, True]
+    assert meter.watts(is_working=True) == pytest.approx(15.0)
     assert meter.watts(is_working=False) == 0.0
 
 
