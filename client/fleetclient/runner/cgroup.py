@@ -22,14 +22,6 @@ class RunnerGroup:
     folder: Path
     has_limits: bool
 
-    def out_of_memory_kills(self) -> int:
-        """Return how often the kernel ended something here because the group was full."""
-        try:
-            lines = (self.folder / "memory.events").read_text().splitlines()
-        except OSError:
-            return 0
-        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
     def remove(self) -> None:
         """Remove the group once its process is gone."""
         with suppress(OSError):  # a process that is not quite gone: the next runner finds the group and uses it

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fleetclient.runner.crashes import CrashReason, name_crash
 from fleetclient.runner.options import SandboxOptions
-from fleetclient.wire import Contract
+from fleetclient.wire import ERROR_REASONS, Contract
 from fleetclient.wire.contract import dump_contract, read_contract
 
 
@@ -153,7 +154,64 @@ def event_message(event: RunnerEvent) -> dict[str, Any]:
 
 
 def read_event(message: dict[str, Any]) -> RunnerEvent:
-    """Return the event in a message; raises KeyError or TypeError when it is none."""
+    """Return the event in a message; raises KeyError, TypeError or ValueError when it is none.
+
+    A model that took its runner over says what it likes, so every field is looked at: what comes out of here may be
+    logged, stored and sent.
+    """
     known = dict(message)
-    event: RunnerEvent = _EVENTS[known.pop("event")](**known)
+    kind = _EVENTS[known.pop("event")]
+    for name, value in known.items():
+        _CHECKS[name](value)
+    event: RunnerEvent = kind(**known)
     return event
+
+
+def _text(value: object) -> None:
+    if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
+        raise TypeError("not a short text")
+    value.encode()  # refuses halves of characters, which neither logs nor databases take
+
+
+def _digest(value: object) -> None:
+    _text(value)
+    if len(bytes.fromhex(str(value))) != DIGEST_BYTES:
+        raise ValueError("not a digest")
+
+
+def _reason(value: object) -> None:
+    if value not in ERROR_REASONS:
+        raise ValueError("not a reason")
+
+
+def _whole(value: object) -> None:
+    if type(value) is not int or not 0 <= value <= NUMBER_MAX:
+        raise TypeError("not a whole number")
+
+
+def _seconds(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= NUMBER_MAX:
+        raise TypeError("not a number of seconds")
+
+
+def _walls(value: object) -> None:
+    if not isinstance(value, dict) or not all(type(holds) is bool for holds in value.values()):
+        raise TypeError("not a list of walls")
+    for name in value:
+        _text(name)
+
+
+TEXT_CHARS_MAX = 1000
+DIGEST_BYTES = 32
+NUMBER_MAX = 2**53
+_CHECKS: dict[str, Callable[[object], None]] = {
+    "token": _text,
+    "detail": _text,
+    "reason": _reason,
+    "digest": _digest,
+    "rows_done": _whole,
+    "output_bytes": _whole,
+    "cpu_seconds": _seconds,
+    "load_seconds": _seconds,
+    "confinement": _walls,
+}

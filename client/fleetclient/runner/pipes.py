@@ -122,7 +122,7 @@ def read_file(descriptor: int) -> bytes:
 def _parse(content: bytes) -> dict[str, Any]:
     try:
         message = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for brackets without end
         raise PipeBroken(f"the message is not JSON: {error}") from None
     if not isinstance(message, dict):
         raise PipeBroken("the message is not an object")

@@ -32,5 +32,6 @@ def reason_of(error: Exception, otherwise: str) -> str:
 
 
 def detail_of(error: Exception) -> str:
-    """Return the error in one line of bounded length."""
-    return f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
+    """Return the error in a text of bounded length that can be encoded, whatever a model's names put into it."""
+    words = f"{type(error).__name__}: {error}"[:DETAIL_CHARS]
+    return words.encode("utf-8", "replace").decode()
