@@ -6,6 +6,7 @@ machine's clock; here every file that was relied on is judged once more by the g
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -64,7 +65,7 @@ class Found:
 
 
 class Repository:
-    """One look. `folder` is the trust folder of one car; nothing else may write to it meanwhile."""
+    """One look. `folder` is the trust folder of one car; looks of several processes at it follow each other."""
 
     def __init__(self, request: LookRequest, fetcher: RepositoryFetcher) -> None:
         self._request = request
@@ -80,6 +81,11 @@ class Repository:
         """Refresh, resolve what was asked for, and keep it all on disk. Raises TrustProblem."""
         for folder in (self._metadata, self._targets):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the agent, its updates and `doctor` may look at the same time
+            return self._look_alone()
+
+    def _look_alone(self) -> Found:
         try:
             return self._look()
         except ExpiredMetadataError as error:
