@@ -133,6 +133,8 @@ def make_report(car: BenchCar, turns: Turns, *, stored: dict[str, int]) -> dict[
         "unit_rows": UNIT_ROWS,
         "server_counts": stored,
         "missed": ["ratio"] if rate / bare_rate < RATIO_TARGET else [],
+        "runner_starts": len(car.events("runner_started")),
+        "handed_back": len(car.events("handed_back")),
         "errors": len(car.events("refused")) + len(car.events("runner_failed")),
     }
 

@@ -8,7 +8,8 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,14 +24,14 @@ from bench.preempt.watch import RunnerWatch
 from bench.preempt.workload import make_workload
 
 COUNT_MIN: Final = 200
-LOAD_DEFAULT: Final = 0.6
+LOAD_DEFAULT: Final = 0.5
 # A runner computes when it has used this much of the processor since it had its model.
 WORKING_SECONDS: Final = 0.15
 # The departure falls at any point of a block of rows.
 MOMENT_SECONDS_MAX: Final = 0.2
 STOP_SECONDS_MAX: Final = 10.0
 RETURN_SECONDS_MAX: Final = 60.0
-WORK_SECONDS_MAX: Final = 120.0
+WORK_SECONDS_MAX: Final = 240.0
 POLL_SECONDS: Final = 0.01
 STOP_MS_TARGET, RETURN_SECONDS_TARGET = 250.0, 10.0
 # One car that comes back every few seconds: it may have the same unit again and again, and hears of it soon.
@@ -76,8 +77,6 @@ def run(values: argparse.Namespace) -> dict[str, object]:
 def leave_often(stage: Stage, connection: Connection, *, count: int, random: random.Random) -> list[Preemption]:
     """Let the car leave so many times."""
     found = []
-    is_precise = _come_first()
-    print(f"sampling {'first of all processes' if is_precise else 'like any process'}", file=sys.stderr, flush=True)
     for number in range(count):
         departure = DEPARTURES[number % len(DEPARTURES)]
         wait_until_working(stage.car)
@@ -91,7 +90,7 @@ def leave_often(stage: Stage, connection: Connection, *, count: int, random: ran
 
 def leave_once(stage: Stage, connection: Connection, departure: Departure) -> Preemption:
     """Let the car leave, and time what follows. Raises StageError when the runner goes on or nothing comes back."""
-    with RunnerWatch(stage.car.pid) as watch:
+    with RunnerWatch(stage.car.pid) as watch, coming_first():
         if not watch.is_there:
             raise StageError("the runner has gone without a departure")
         left_at = departure.happen(stage.teslamate)
@@ -161,10 +160,15 @@ def _has_runner(car: BenchCar) -> bool:
     return 0 < started <= ready and len(family(car.pid)) > 1
 
 
-def _come_first() -> bool:
-    """Let the sampling come before all other processes where that is allowed: it must not wait for what it measures."""
+@contextmanager
+def coming_first() -> Iterator[None]:
+    """Let this thread come before all processes where that is allowed: it must not wait for what it measures."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
-        return False
-    return True
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -17,6 +17,7 @@ from typing import Final
 
 from fleetclient import __version__
 from fleetclient.clock import wall_seconds
+from fleetclient.local.thermal import Thermometer
 from fleetclient.machine import comparison_class, isa_tier, machine_fingerprint, runtime_version
 from fleetclient.runner.jobs import (
     Job,
@@ -95,7 +96,7 @@ def run_selftest(
     state_dir: Path,
     *,
     sandbox: SandboxOptions | None = None,
-    read_temperature: Temperature = lambda: None,
+    read_temperature: Temperature | None = None,
     facts: RuntimeFacts | None = None,
 ) -> SelfTestReport:
     """Run all graphs, store the report and return it; takes some seconds.
@@ -103,6 +104,7 @@ def run_selftest(
     A runtime that cannot be used at all is a failed self-test like any other.
     """
     sandbox = sandbox or SandboxOptions()
+    read_temperature = read_temperature or Thermometer().read
     try:
         facts = facts or read_facts()
     except RuntimeUnusable as error:
