@@ -155,6 +155,9 @@ name = "{plan.name}"
 [limits]
 memory_bytes = {plan.memory_bytes}
 
+[network]
+bandwidth_mbit_per_s = 0
+
 [vehicle]
 start_delay_seconds = {plan.starts_after_seconds}
 away_file = "{away_file}"

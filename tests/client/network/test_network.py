@@ -11,7 +11,15 @@ import pytest
 
 from fleetclient import wire
 from fleetclient.identity import Identity
-from fleetclient.network import ANSWER_BYTES_MAX, Network, ServerRefused, Unreachable, VehicleRevoked
+from fleetclient.netpolicy.options import NetworkOptions
+from fleetclient.network import (
+    ANSWER_BYTES_MAX,
+    Network,
+    NetworkPolicy,
+    ServerRefused,
+    Unreachable,
+    VehicleRevoked,
+)
 from tests.client.fake_fleet import FakeFleet, Refused
 from tests.client.support import add_units, make_identity
 
@@ -130,7 +138,8 @@ def odd(identity: Identity) -> Iterator[tuple[Network, list[str]]]:
     handler = type("Handler", (_Odd,), {"visited": visited})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield Network(origin=f"http://127.0.0.1:{server.server_address[1]}", identity=identity), visited
+    policy = NetworkPolicy(options=NetworkOptions(bandwidth_mbit_per_s=0.0))
+    yield Network(origin=f"http://127.0.0.1:{server.server_address[1]}", identity=identity, policy=policy), visited
     server.shutdown()
     server.server_close()
 
