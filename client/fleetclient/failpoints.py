@@ -1,7 +1,7 @@
 """Named places where a test can have the agent die as if by `kill -9`.
 
 With `FLEETCLIENT_FAIL_POINT=result_journaled` in the environment the process kills itself the first time it passes
-there; `result_journaled:3` the third time; `file_synced@counter` when the file at hand has `counter` in its name.
+there; `result_journaled:3` the third time; `file_synced@outputs/` when the file at hand has `outputs/` in its path.
 Without the variable a fail point costs one comparison.
 """
 
@@ -53,6 +53,6 @@ _deadly_pass = int(_count or 1)
 
 
 def fail_point(name: str, subject: str = "") -> None:
-    """Die here if the environment asks for it. `subject` is the name of the file at hand, where there is one."""
+    """Die here if the environment asks for it. `subject` is the path of the file at hand, where there is one."""
     if name == _wanted and _subject in subject and next(_passes) == _deadly_pass:
         os.kill(os.getpid(), signal.SIGKILL)

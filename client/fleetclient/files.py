@@ -15,16 +15,16 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        fail_point("file_written", path.name)
+        fail_point("file_written", str(path))
         os.fsync(file.fileno())
     rename_durably(temporary, path)
 
 
 def rename_durably(source: Path, target: Path) -> None:
     """Rename a file whose content is already on disk, and force the folder's entry to disk too."""
-    fail_point("file_synced", target.name)
+    fail_point("file_synced", str(target))
     source.replace(target)
-    fail_point("file_renamed", target.name)
+    fail_point("file_renamed", str(target))
     sync_folder(target.parent)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from fleetclient.files import sync_folder
 from fleetclient.runner.checkpoints import part_path
 
 
@@ -31,6 +32,11 @@ class Spool:
     def has_input(self, token: str) -> bool:
         """Return True when a checked input is here."""
         return self.input_path(token).exists()
+
+    def prepare_part(self, token: str) -> None:
+        """Make the place of a partial output, so that a power cut finds its name on disk and not only its bytes."""
+        part_path(self.output_path(token)).touch(mode=0o600)
+        sync_folder(self._outputs)
 
     def drop_input(self, token: str) -> None:
         """Delete the input of a unit that needs no running any more."""

@@ -72,6 +72,7 @@ def fetch_input(lease: Lease, *, network: Network, spool: Spool) -> None:
     if hashlib.sha256(content).hexdigest() != lease.input_digest:
         raise InputDigestMismatch("the input that arrived has another SHA-256 than the lease says")
     fail_point("input_received")
+    spool.prepare_part(lease.token)
     write_durably(spool.input_path(lease.token), bytes(content))
     fail_point("input_fetched")
 

@@ -29,6 +29,7 @@ from fleetclient.energy import PowerMeter
 from fleetclient.history import History
 from fleetclient.identity import Identity
 from fleetclient.journal import Journal
+from fleetclient.local.home_network import HomeNetwork
 from fleetclient.logs import Log
 from fleetclient.machine import opset_max
 from fleetclient.network import Network
@@ -37,13 +38,13 @@ from fleetclient.runner.walls import check_walls
 from fleetclient.spool import Spool
 from fleetclient.state import StateFolder
 from fleetclient.trust.gate import TrustGate
-from fleetclient.units import UnitState
+from fleetclient.units import Result, Unit, UnitState
 from fleetclient.update.health import Probation
 from fleetclient.update.updater import Updater
 from fleetclient.usage import UsageMeter
 from fleetclient.vehicle.factory import make_source
 from fleetclient.vehicle.scripted import ScriptedSource
-from fleetclient.wire import SyncAnswer
+from fleetclient.wire import SyncAnswer, output_digest
 
 
 def build_rig(
@@ -57,6 +58,8 @@ def build_rig(
 
     rulebook = Rulebook(local=config.rules, path=state.server_rules, log=log)
     gate = make_gate(config, state, usage, log)
+    home = make_home(config)
+    network.policy.may_send = lambda: not config.network.is_restricted or home.look().is_allowed is True
     network.policy.signed_origins = lambda: gate.signed_config.origins
     network.policy.signed_egress_bytes = lambda: gate.signed_config.egress_bytes_per_day
     brake, control, power = Brake(), ControlState(state.folder), PowerMeter(config.energy)
@@ -123,7 +126,7 @@ def build_rig(
 
     background = ThreadedBackground(wake)
     journal = Journal(state.journal, boot_id=boot_id())
-    spool, cache = open_files(config, state, journal)
+    spool, cache = open_files(config, state, journal, log)
     parts = Parts(
         config=config,
         state=state,
@@ -181,6 +184,16 @@ def build_rig(
     )
 
 
+def make_home(config: Config) -> HomeNetwork:
+    """Return what knows whether this computer is on a network that the owner allows."""
+    options = config.network
+    return HomeNetwork(
+        allowed_ssids=options.allowed_ssids,
+        allowed_gateways=options.allowed_gateways,
+        allow_wired=options.allow_wired,
+    )
+
+
 def make_gate(config: Config, state: StateFolder, usage: UsageMeter, log: Log) -> TrustGate:
     """Return the gate that asks the fleet's repository."""
     return TrustGate(
@@ -209,13 +222,30 @@ def ask_refusals(crashes: CrashBook, unix: Callable[[], float]) -> Callable[[str
     return lambda sha256: crashes.get(sha256, now=unix()).refused_until
 
 
-def open_files(config: Config, state: StateFolder, journal: Journal) -> tuple[Spool, ModelCache]:
-    """Return spool and cache without what a crash left behind."""
+def open_files(config: Config, state: StateFolder, journal: Journal, log: Log) -> tuple[Spool, ModelCache]:
+    """Return spool and cache without what a crash left behind, and with what it did not harm."""
+    spool = Spool(state.folder)
+    for unit in journal.list_units(UnitState.HELD):
+        salvage_output(unit, journal, spool, log)
     held = {unit.token for unit in journal.list_units(UnitState.HELD)}
     finished = {unit.token for unit in journal.list_units(UnitState.FINISHED, UnitState.UPLOADING)}
-    spool = Spool(state.folder)
     spool.sweep(to_run=held, to_offer=finished)
     cache = ModelCache(config.cache_dir, bytes_max=config.cache.models_bytes_max)
     if not held:
         cache.sweep()
     return spool, cache
+
+
+def salvage_output(unit: Unit, journal: Journal, spool: Spool, log: Log) -> None:
+    """Note a unit as finished whose output got its name just before a crash; the time it took is lost.
+
+    An output has its name only when it is whole and forced to disk, and its partial one is gone by then: without this
+    the whole unit would be computed again.
+    """
+    try:
+        document = spool.output_path(unit.token).read_bytes()
+    except FileNotFoundError:
+        return
+    digest = output_digest(unit.lease.salt, document)
+    journal.finish(unit.token, Result(digest=digest, output_bytes=len(document), cpu_seconds=0.0))
+    log.info("salvaged", token=unit.token, bytes=len(document))

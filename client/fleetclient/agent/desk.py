@@ -30,6 +30,11 @@ class Desk:
         self._written: dict[str, Any] = {}
         self._due_at = 0.0
 
+    @property
+    def sentence(self) -> str:
+        """What the last document says to people."""
+        return str(self._document.get("sentence", ""))
+
     def publish(self, now: float) -> float:
         """Publish what has changed; return the seconds until this wants to be called again. Loop's thread only."""
         asks, is_due = self._asks, now >= self._due_at

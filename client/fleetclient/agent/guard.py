@@ -10,7 +10,6 @@ from fleetclient.agent.brake import Brake
 from fleetclient.clock import boot_seconds
 from fleetclient.vehicle.source import VehicleState
 
-
 LOOK_SECONDS_MAX = 5.0
 
 
@@ -29,8 +28,8 @@ class Watched(Protocol):
 class Guard:
     """Looks whenever it is woken and whenever a look is due, and wakes the loop when the answer changed.
 
-    `wake` is what signal sources and the control socket call; it is safe from any thread and returns at once. Should the
-    watching itself fail, the brake stays pressed and `failure` says why: the agent has to end.
+    `wake` is what signal sources and the control socket call; it is safe from any thread and returns at once. Should
+    the watching itself fail, the brake stays pressed and `failure` says why: the agent has to end.
     """
 
     def __init__(

@@ -80,6 +80,8 @@ def run(config: Config) -> int:
     usage = UsageMeter(state.usage, zone=ZoneInfo(config.rules.time_zone or "UTC"))
     if usage.was_unreadable:
         log.warning("usage_unreadable", error="bytes, hours and energy are counted anew")
+    manager = ServiceManager()
+    manager.ready()
     policy = NetworkPolicy(options=config.network, folder=config.folder, meter=usage, log=log)
     network = Network(origin=config.server, identity=identity, policy=policy)
     if identity.vehicle_id is None and not _pair(network, identity, config, stop, manager):
@@ -154,6 +156,7 @@ def _loop(rig: Rig, desk: Desk, stop: StopFlag, log: Log, manager: ServiceManage
         now = boot_seconds()
         seconds = min(agent.step(now), desk.publish(now))
         manager.alive(now, "Working." if agent.parts.workshop.is_working else "Waiting.")
+        manager.alive(now, desk.sentence)
         rig.power.note(now, is_working=agent.parts.workshop.is_working)
         if rig.consider_update(now):
             agent.shut_down(boot_seconds(), keeps_work=True)

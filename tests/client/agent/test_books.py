@@ -126,9 +126,7 @@ def test_a_session_says_when_how_much_and_why_it_ended(tmp_path: Path) -> None:
     history.begin(now_unix=1001.0)
     history.begin(now_unix=1002.0)
     history.add(now_unix=1010.0, units=2, rows=20, worked_seconds=8.0, energy_wh=0.5)
-    open_session = Session(
-        began_at=1001.0, ended_at=1010.0, units=2, rows=20, worked_seconds=8.0, energy_wh=0.5
-    )
+    open_session = Session(began_at=1001.0, ended_at=1010.0, units=2, rows=20, worked_seconds=8.0, energy_wh=0.5)
     assert list_sessions(tmp_path / "history.sqlite") == [open_session]
     history.end("driving", now_unix=1011.0, bytes_moved=77)
     ended = replace(open_session, ended_at=1011.0, reason="driving", bytes_moved=77)
