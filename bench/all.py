@@ -22,6 +22,9 @@ RUNS: Final[Mapping[str, Sequence[str]]] = {
     "dispatch": ("dispatch",),
     "dispatch-one-per-call": ("dispatch", "--per-call", "1", "--seconds", "20"),
     "dispatch-quorum-3": ("dispatch", "--quorum", "3", "--seconds", "20"),
+    "client": ("client",),
+    "preempt": ("preempt",),
+    "efficiency": ("efficiency",),
 }
 # The figures of the table; the files have all.
 FIGURES: Final = (
@@ -31,6 +34,14 @@ FIGURES: Final = (
     "statements_per_sync",
     "p50_ms",
     "p95_ms",
+    "p99_ms",
+    "hand_back_p99_s",
+    "idle_rss_mb",
+    "idle_cpu_percent",
+    "runner_gone_seconds",
+    "ratio",
+    "rows_per_second",
+    "bare_rows_per_second",
     "server_cpu_ms_per_item",
     "errors",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -37,7 +36,7 @@ def run(values: argparse.Namespace) -> dict[str, object]:
     if values.seconds < 60:
         raise SystemExit("--seconds must be at least 60: the agent's own periods are that long")
     with set_stage() as stage:
-        stage.car.configure(config_text(stage, rules="start_after_seconds = 0", more=os.environ.get("BENCH_MORE", "")))
+        stage.car.configure(config_text(stage, rules="start_after_seconds = 0"))
         stage.car.start()
         idle = measure_idle(stage.car, seconds=values.seconds)
         gone = measure_runner_gone(stage)

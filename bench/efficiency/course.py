@@ -17,11 +17,11 @@ from bench.efficiency.rates import Segment, rate_of, rate_of_units, read_units
 from bench.efficiency.workload import make_workload
 from bench.measure.machine import describe_machine
 
-TURN_SECONDS: Final = 10.0
+TURN_SECONDS: Final = 20.0
 STEADY_SECONDS_MIN: Final = 60.0
 BATCH_ROWS: Final = 8
-# A unit takes a second or two here, so that turns can end between two of them; a real one takes a minute.
-UNIT_ROWS: Final = 512
+# A unit takes some seconds here, so that turns can end between two of them; a real one takes a minute.
+UNIT_ROWS: Final = 1024
 UNITS_BEFORE: Final = 2
 START_SECONDS_MAX: Final = 240.0
 RATIO_TARGET: Final = 0.95
@@ -29,7 +29,7 @@ RATIO_TARGET: Final = 0.95
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's options."""
-    parser.add_argument("--turns", type=int, default=8, help="turns of the client, and as many of the bare loop")
+    parser.add_argument("--turns", type=int, default=5, help="turns of the client, and as many of the bare loop")
     parser.add_argument("--turn-seconds", type=float, default=TURN_SECONDS, help="length of each turn")
 
 
@@ -69,7 +69,7 @@ def _measure(values: argparse.Namespace, stage: Stage, client_core: set[int]) ->
         stage, model=work.model_path, dataset=work.dataset_path, file_format="parquet", batch_rows=BATCH_ROWS
     )
     with BareLoop(work.model_path, work.rows_path, batch_rows=BATCH_ROWS, cores=client_core) as bare:
-        stage.car.configure(config_text(stage, rules="start_after_seconds = 0", more=os.environ.get("BENCH_MORE", "")))
+        stage.car.configure(config_text(stage, rules="start_after_seconds = 0"))
         stage.car.start()
         pin([stage.car.pid], client_core)
         turns = take_turns(stage.car, bare, turns=values.turns, seconds=values.turn_seconds)

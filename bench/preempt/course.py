@@ -67,7 +67,7 @@ def run(values: argparse.Namespace) -> dict[str, object]:
     with set_stage(server_env=SERVER_ENV) as stage:
         work = make_workload(stage.folder)
         order(stage, model=work.model_path, dataset=work.dataset_path, file_format="npz", batch_rows=8)
-        stage.car.configure(config_text(stage, rules="start_after_seconds = 0", more=os.environ.get("BENCH_MORE", "")))
+        stage.car.configure(config_text(stage, rules="start_after_seconds = 0"))
         stage.car.start()
         with open_database(stage.supervisor.env["DATABASE_URL"]) as connection, busy_cores(values.load):
             found = leave_often(stage, connection, count=values.count, random=random.Random(values.seed))
