@@ -153,6 +153,7 @@ def test_an_old_wish_that_the_broker_kept_is_not_carried_out(
     tmp_path: Path, broker: MqttBroker, listener: Listener
 ) -> None:
     listener.say(f"{ROOT}/pause/set", "ON", retain=True)
+    listener.wait_for(f"{ROOT}/pause/set", "ON")  # from here on it is an old one
     car = Car(tmp_path, make_config(tmp_path, broker.port))
     listener.wait_for(f"{ROOT}/availability", "online")
     car.control.finish()
