@@ -93,8 +93,20 @@ def with_opset(version: int) -> ModelProto:
     return model
 
 
+def with_name(name: str) -> ModelProto:
+    model = linear_model()
+    model.graph.node[0].name = name
+    return model
+
+
+def with_input_type(kind: int) -> ModelProto:
+    model = linear_model()
+    model.graph.input.append(value("unused", "rows", 4, kind=kind))
+    return model
+
+
 HUGE = np.array([2**17, 2**17])
-CORPUS: dict[str, tuple[ModelProto, str, str]] = {
+CORPUS: dict[str, tuple[ModelProto | bytes, str, str]] = {
     "external data": (external(), "external_data", "initializer w"),
     "a memory address for external data": (memory_marker(), "external_data", "initializer w"),
     "external data in a branch": (external_in_a_branch(), "external_data", "initializer hidden"),
@@ -122,6 +134,21 @@ CORPUS: dict[str, tuple[ModelProto, str, str]] = {
         one_node("RandomUniformLike", ["x"]), "random_without_seed", "node bad (RandomUniformLike), opset 17",
     ),
     "a custom function": (with_function(), "custom_function", "Twice"),
+    "a name that is no text": (
+        linear_bytes().replace(b"MatMul", b"\xff\xfe\x00Mul"), "invalid_model", "",
+    ),
+    "a name without end": (with_name("n" * 20_000), "name_too_long", ""),
+    "a domain's version beyond numbers": (
+        model_of([helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml")], domains={"ai.onnx.ml": 2**62}),
+        "opset_too_new",
+        "domain ai.onnx.ml",
+    ),
+    "a shape that is not a number": (
+        one_node("ConstantOfShape", ["shape"], {"shape": np.array([np.nan], np.float32)}),
+        "tensor_too_large",
+        "node bad (ConstantOfShape)",
+    ),
+    "a type that there is not": (with_input_type(2**31 - 1), "dtype_not_supported", "input unused"),
     "an opset of the future": (with_opset(24), "opset_too_new", "opset 24"),
     "an opset of the past": (with_opset(12), "opset_too_old", "opset 12"),
 }  # fmt: skip
@@ -130,7 +157,7 @@ CORPUS: dict[str, tuple[ModelProto, str, str]] = {
 @pytest.mark.parametrize("name", CORPUS)
 def test_it_is_refused_by_name(tmp_path, name) -> None:
     model, code, where = CORPUS[name]
-    found = refusals(tmp_path, model.SerializeToString())
+    found = refusals(tmp_path, model if isinstance(model, bytes) else model.SerializeToString())
     assert (code, where) in found
 
 

@@ -18,6 +18,7 @@ class AdmissionLimits:
     report_bytes_max: int = 4 * 1024 * 1024
     opset_min: int = 13
     opset_max: int = 23
+    domain_version_max: int = 1000
     ir_version_min: int = 4
     ir_version_max: int = 13
     nodes_max: int = 50_000

@@ -89,7 +89,8 @@ def _read_input(
         return None
     dtype = DTYPES.get(value.type.tensor_type.elem_type)
     if dtype is None:
-        name = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        known, kind = TensorProto.DataType, value.type.tensor_type.elem_type
+        name = known.Name(kind) if kind in known.values() else f"of the unknown type {kind}"
         problem("dtype_not_supported", f"Input {value.name!r} is {name}; allowed are {', '.join(DTYPES.values())}.")
         return None
     dims = list(value.type.tensor_type.shape.dim)

@@ -89,8 +89,12 @@ def _elements_made(node: NodeProto, known: dict[str, Any], limits: AdmissionLimi
     return made
 
 
-def _product(shape: Any) -> int:
-    return 0 if shape is None else element_count(np.ravel(shape))
+def _product(shape: Any) -> float:
+    """Return the elements that a shape asks for, 0 where it is not known; some operators take it as floats."""
+    if shape is None:
+        return 0
+    extents = np.ravel(shape)
+    return element_count(extents) if np.isfinite(extents).all() else math.inf
 
 
 def _range_elements(arguments: list[Any]) -> float:
@@ -102,7 +106,7 @@ def _range_elements(arguments: list[Any]) -> float:
 
 def _resize_elements(scales: Any, target: Any, limits: AdmissionLimits) -> float:
     if target is not None and np.size(target):
-        return element_count(np.ravel(target))
+        return _product(target)
     if scales is not None and np.size(scales) and float(np.prod(np.ravel(scales))) > limits.resize_scale_max:
         return math.inf
     return 0

@@ -78,6 +78,12 @@ def _check_header(model: ModelProto, limits: AdmissionLimits) -> Iterator[Proble
                 detail=f"Opset {version} is outside {limits.opset_min} to {limits.opset_max}.",
             )
     for entry in model.opset_import:
+        if entry.domain not in ("", "ai.onnx") and not 1 <= entry.version <= limits.domain_version_max:
+            yield Problem(
+                code="opset_too_new" if entry.version > 0 else "opset_too_old",
+                where=f"domain {entry.domain}",
+                detail=f"Version {entry.version} of {entry.domain!r} is outside 1 to {limits.domain_version_max}.",
+            )
         if operators.canonical_domain(entry.domain) not in operators.ALLOWED_DOMAINS:
             yield Problem(
                 code="domain_not_allowed",

@@ -66,7 +66,7 @@ def _load(first: Delivery, tell: Any, inbox: Inbox) -> Worker | None:
 
 def _confine(settings: RunnerSettings, agent_pid: int) -> dict[str, bool]:
     off = settings.walls_off
-    holds = confinement.step_back() | confinement.leave_namespaces(off=off)
+    holds = confinement.step_back(off=off) | confinement.leave_namespaces(off=off)
     # Imported here: the network is gone, files can still be opened. Nothing is imported later.
     from fleetclient.runner import worker  # noqa: F401
 

@@ -48,10 +48,10 @@ class Unconfined(ClientError):
     code: ClassVar[str] = "unconfined"
 
 
-def step_back() -> dict[str, bool]:
+def step_back(*, off: Collection[str] = ()) -> dict[str, bool]:
     """Become a background process. Needs files under /proc, so before the walls."""
     return {
-        "idle_priority": linux.idle_processor(),
+        "idle_priority": "idle_priority" not in off and linux.idle_processor(),
         "idle_disk": linux.idle_input_output(),
         "first_to_go": _be_first_to_go(),
     }

@@ -69,7 +69,7 @@ def _answer_with_walls(profile: syscalls.Profile, off: tuple[str, ...]) -> dict[
 def _wall_in(profile: syscalls.Profile, off: tuple[str, ...]) -> dict[str, bool]:
     if "all" in off:
         return {}
-    holds = confinement.step_back() | confinement.leave_namespaces(off=off)
+    holds = confinement.step_back(off=off) | confinement.leave_namespaces(off=off)
     return holds | confinement.raise_walls(BOUNDS, parent_pid=_agent_pid, profile=profile, off=off)
 
 

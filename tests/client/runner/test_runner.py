@@ -90,7 +90,7 @@ def test_it_says_which_walls_hold_and_dies_with_the_agent(bench: Make) -> None:
 
 
 def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Make) -> None:
-    work = bench()
+    work = bench(walls_off=())
     work.hear(RunnerReady)
     pid = work.runner.pid
     assert os.getpgid(pid) == pid
