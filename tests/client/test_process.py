@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.client.fake_fleet import FakeFleet, Refused
 from tests.client.support import (
     CLIENT_ROOT,

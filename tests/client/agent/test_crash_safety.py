@@ -1,4 +1,4 @@
-"""`kill -9` at every step of download, run, spool, upload, report, and a restart each time: nothing wrong, nothing doubled.
+"""`kill -9` at every step of download, run, spool, upload, report, and a restart: nothing wrong, nothing doubled.
 
 A chain is one car that dies at one fail point after the other, each time in the next process, over one set of units.
 """
