@@ -33,7 +33,11 @@ _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_STATIC = {"/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
+_STATIC = {
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
 
 
 def answer(connection: socket.socket, address: Any, context: PageContext) -> None:

@@ -101,7 +101,7 @@ def test_what_comes_from_outside_is_never_markup(page: Page) -> None:
 
 
 def test_the_page_is_never_kept_framed_or_allowed_to_load_anything_from_elsewhere(page: Page) -> None:
-    for path in ("/", "/status.json", "/page.js", "/page.css", "/healthz", "/nothing"):
+    for path in ("/", "/status.json", "/page.js", "/page.css", "/icon.svg", "/healthz", "/nothing"):
         _, headers, text = page.ask("GET", path)
         assert headers["Cache-Control"] == "no-store"
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
