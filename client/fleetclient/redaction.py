@@ -49,19 +49,15 @@ class Redactor:
     def redact(self, value: object, *, name: str = "") -> object:
         """Return a value that may be written down under a name; containers are looked through."""
         lowered = name.lower()
-        if value is None or isinstance(value, bool):
+        if value is None or isinstance(value, bool) or value == "":
             return value
-        if _SECRET_NAMES.search(lowered) and not lowered.endswith(("_file", "_path")):
-            return HIDDEN if value != "" else value
-        if _PLACE_NAMES.search(lowered):
+        if _is_hidden(lowered):
             return HIDDEN
         if isinstance(value, dict):
             return {str(key): self.redact(each, name=str(key)) for key, each in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self.redact(each, name=name) for each in value]
-        if isinstance(value, int | float):
-            return value
-        return self._redact_text(str(value), lowered)
+        return value if isinstance(value, int | float) else self._redact_text(str(value), lowered)
 
     def _redact_text(self, text: str, name: str) -> str:
         if _NETWORK_NAMES.search(name):
@@ -71,3 +67,8 @@ class Redactor:
         for secret, shown in self._hidden.items():
             text = text.replace(secret, shown)
         return _COORDINATES.sub(HIDDEN, _CREDENTIALS.sub(f"{HIDDEN}@", text))
+
+
+def _is_hidden(name: str) -> bool:
+    is_secret = _SECRET_NAMES.search(name) is not None and not name.endswith(("_file", "_path"))
+    return is_secret or _PLACE_NAMES.search(name) is not None

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from fleetclient import __version__
 from fleetclient.config import Config
 from fleetclient.control import ControlState
-from fleetclient.home_assistant.discovery import OFF, OFFLINE, ON, ONLINE, Place, list_discoveries, list_values, make_name
+from fleetclient.home_assistant.discovery import (
+    OFF,
+    OFFLINE,
+    ON,
+    ONLINE,
+    Place,
+    list_discoveries,
+    list_values,
+    make_name,
+)
 from fleetclient.logs import Log
 from fleetclient.vehicle.mqtt_link import read_password
 from fleetclient.vehicle.mqtt_options import BrokerOptions

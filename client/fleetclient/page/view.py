@@ -40,7 +40,8 @@ def render_page(status: Status, *, token: str, zone: tzinfo, currency: str) -> s
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{car}</title>"
-        '<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/page.css"><script src="/page.js" defer></script>'
+        '<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/page.css">'
+        '<script src="/page.js" defer></script>'
         '<noscript><meta http-equiv="refresh" content="15"></noscript></head>'
         f'<body><header><p class="car">{car}</p></header><main>{body}</main>'
         f"<footer><p>fleetclient {escape(str(status['agent']['version']))}. This page never leaves this computer.</p>"
