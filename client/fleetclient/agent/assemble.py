@@ -84,7 +84,6 @@ def build_rig(
         state_dir=state.folder,
         settings={"allow_gpu": config.sandbox.allow_gpu},
         is_required=not config.is_simulation,
-        brake=brake,
         may_run=may_run,
         news=selftest_ended,
     )

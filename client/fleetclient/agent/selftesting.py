@@ -10,14 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fleetclient.agent.background import Ended
-from fleetclient.agent.brake import Brake
 from fleetclient.runner.process import child_environment
 from fleetclient.selftest.report import needs_run, why_ineligible
 
@@ -26,16 +25,20 @@ CHILD_SECONDS_MAX = 300.0
 # Whether it is due depends on files and on the calendar: asked this often.
 ASK_SECONDS = 600.0
 RETRY_SECONDS = 60.0
+# How often it is looked whether the car is needed while the test runs.
+LOOK_SECONDS = 0.05
 
 
 class TestCourse:
-    """One child that tests itself. When the car leaves it is ended, not frozen: another one begins anew."""
+    """One child that tests itself. When the car leaves it is ended, not frozen: another one begins anew.
+
+    It is not on the brake: that is pressed as long as the car may not work, and without this test it may not.
+    """
 
     __test__ = False
 
     def __init__(self, state_dir: Path, settings: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), json.dumps(settings)]
-        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -45,22 +48,19 @@ class TestCourse:
             process_group=0,
         )
 
-    def stop(self) -> None:
-        """End it; its runner dies with it."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    def resume(self) -> None:
-        """Nothing is left to go on."""
-
-    def wait(self) -> None:
-        """Return when it has ended, one way or the other."""
-        try:
-            self._process.wait(CHILD_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.stop()
-            self._process.wait()
+    def wait(self, may_run: Callable[[], bool]) -> None:
+        """Return when it has ended: by itself, or here as soon as the car is needed or it takes too long."""
+        give_up_at = time.monotonic() + CHILD_SECONDS_MAX
+        while may_run() and time.monotonic() < give_up_at:
+            try:
+                self._process.wait(LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+        # Its runner, in a process group of its own, dies with it.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 class SelfTesting:
@@ -74,14 +74,12 @@ class SelfTesting:
         state_dir: Path,
         settings: dict[str, Any],
         is_required: bool,
-        brake: Brake,
         may_run: Callable[[], bool],
         news: Callable[[], None],
     ) -> None:
         self._state_dir = state_dir
         self._settings = settings
         self._is_required = is_required
-        self._brake = brake
         self._may_run = may_run
         self._news = news
         self._due_at = float("-inf")
@@ -119,9 +117,4 @@ class SelfTesting:
             self._news()
 
     def _run(self) -> None:
-        course = TestCourse(self._state_dir, self._settings)
-        self._brake.attach(course)
-        try:
-            course.wait()
-        finally:
-            self._brake.detach(course)
+        TestCourse(self._state_dir, self._settings).wait(self._may_run)
