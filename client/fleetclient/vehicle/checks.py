@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from typing import ClassVar
@@ -19,6 +18,8 @@ class SourceInvalid(ClientError):
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return the end of an error's sentence: the nearest known word, or all of them."""
+    import difflib  # only a mistake needs it
+
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(words)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +13,8 @@ from workunits.domain.owner_rules.errors import RulesInvalid
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return the end of an error about an unknown name: the nearest known one, or all of them."""
+    import difflib  # only a mistake needs it
+
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(names)}"
