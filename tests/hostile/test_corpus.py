@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.hostile.campaign import Campaign, Findings, Judge
@@ -15,7 +17,7 @@ SOUND = {"answer": {"locks": [], "problems": [{"code": "invalid_model", "detail"
 FAILED = {**SOUND, "answer": {"raised": "Fail: no"}}
 
 
-def judge(must: str, examined: dict, used: dict) -> list[str]:
+def judge(must: str, examined: dict[str, Any], used: dict[str, Any]) -> list[str]:
     findings = Findings()
     Judge(findings, Hostile(name="it", content=b"", must=must)).judge(examined, used)
     return findings.errors
@@ -73,7 +75,9 @@ def test_the_corpus_is_the_same_for_the_same_seed_and_holds_every_attack() -> No
         ("", SOUND, {**FAILED, "memory_bytes": 10**11}, "100000000000 bytes"),
     ],
 )
-def test_what_should_not_have_happened_is_an_error(must: str, examined: dict, used: dict, wrong: str) -> None:
+def test_what_should_not_have_happened_is_an_error(
+    must: str, examined: dict[str, Any], used: dict[str, Any], wrong: str
+) -> None:
     errors = judge(must, examined, used)
     assert len(errors) == 1
     assert wrong in errors[0]

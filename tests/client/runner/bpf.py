@@ -33,6 +33,6 @@ def run(program: bytes, *, arch: int, number: int, arguments: Sequence[int] = ()
         elif operation in _COMPARE:
             at += if_true if _COMPARE[operation](accumulator, constant) else if_false
         elif operation == _RETURN:
-            return constant
+            return int(constant)
         else:
             raise AssertionError(f"operation {operation:#x} is not known here")

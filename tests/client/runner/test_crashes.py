@@ -42,7 +42,8 @@ def test_an_end_is_named(returncode: int, words: str, reason: CrashReason) -> No
 def test_the_third_crash_refuses_the_model_for_a_day_and_no_other(book: CrashBook) -> None:
     for count in range(CRASHES_MAX):
         assert not book.is_refused(MODEL, now=NOW + count)
-        entry = book.record(MODEL, CrashReason.FAULT, now=NOW + count)
+        book.record(MODEL, CrashReason.FAULT, now=NOW + count)
+    entry = book.get(MODEL, now=NOW + 2)
     assert (entry.refused_until, entry.last_reason) == (NOW + 2 + DAY, "fault")
     assert book.is_refused(MODEL, now=NOW + 2 + DAY - 1)
     assert not book.is_refused(OTHER, now=NOW + 3)

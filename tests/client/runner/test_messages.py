@@ -45,7 +45,7 @@ READY = {"event": "ready", "load_seconds": 1.0, "confinement": {"seccomp": True}
         {"event": "exited", "returncode": 0, "last_words": ""},
     ],
 )
-def test_a_message_that_is_no_event_is_refused(message: dict) -> None:
+def test_a_message_that_is_no_event_is_refused(message: dict[str, object]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         read_event(json.loads(json.dumps(message)))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetclient.runner import probes, walls
+from fleetclient.runner import walls
 from fleetclient.runner.confinement import REQUIRED, WALLS
 from fleetclient.runner.options import SandboxOptions
 from fleetclient.runner.probe_acts import PROBES
@@ -138,7 +138,7 @@ def test_without_libseccomp_work_is_refused_with_the_way_to_mend_it(tmp_path: Pa
 
 
 def test_elsewhere_than_on_linux_work_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(probes.sys, "platform", "darwin")
+    monkeypatch.setattr("fleetclient.runner.probes.sys.platform", "darwin")
     walls._check.cache_clear()
     assert "Linux only" in walls.check_walls().reason_refused
     walls._check.cache_clear()

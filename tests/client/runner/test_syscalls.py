@@ -7,7 +7,7 @@ import signal
 import tempfile
 
 import numpy as np
-import pyseccomp as seccomp
+import pyseccomp as seccomp  # type: ignore[import-untyped]
 import pytest
 from safetensors.numpy import load
 
