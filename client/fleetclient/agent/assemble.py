@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from fleetclient.agent.about import About
@@ -32,7 +33,7 @@ from fleetclient.journal import Journal
 from fleetclient.local.home_network import HomeNetwork
 from fleetclient.logs import Log
 from fleetclient.machine import opset_max
-from fleetclient.network import Network
+from fleetclient.network import Network, NetworkPolicy
 from fleetclient.runner.crashes import CrashBook, CrashReason
 from fleetclient.runner.walls import check_walls
 from fleetclient.spool import Spool
@@ -57,7 +58,7 @@ def build_rig(
         return wall_seconds() + network.clock_offset_seconds
 
     rulebook = Rulebook(local=config.rules, path=state.server_rules, log=log)
-    gate = make_gate(config, state, usage, log)
+    gate = make_gate(config, state, network.policy, log)
     home = make_home(config)
     network.policy.may_send = lambda: not config.network.is_restricted or home.look().is_allowed is True
     network.policy.signed_origins = lambda: gate.signed_config.origins
@@ -193,16 +194,14 @@ def make_home(config: Config) -> HomeNetwork:
     )
 
 
-def make_gate(config: Config, state: StateFolder, usage: UsageMeter, log: Log) -> TrustGate:
-    """Return the gate that asks the fleet's repository."""
+def make_gate(config: Config, state: StateFolder, policy: NetworkPolicy, log: Log) -> TrustGate:
+    """Return the gate that asks the fleet's repository, by the ways that the policy allows."""
     return TrustGate(
         options=config.trust,
         origin=config.server,
         folder=state.folder / "trust",
         log=log,
-        proxy=config.network.proxy,
-        config_folder=config.folder,
-        on_bytes=usage.add_bytes,
+        policy=policy,
     )
 
 
@@ -235,6 +234,17 @@ def open_files(config: Config, state: StateFolder, journal: Journal, log: Log) -
     return spool, cache
 
 
+def is_whole_document(document: bytes) -> bool:
+    """Return True when a safetensors document is as long as its own head says: the last word on what a disk kept."""
+    try:
+        head_bytes = int.from_bytes(document[:8], "little")
+        head = json.loads(document[8 : 8 + head_bytes])
+        ends = [tensor["data_offsets"][1] for name, tensor in head.items() if name != "__metadata__"]
+        return len(document) == 8 + head_bytes + int(max(ends, default=0))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return False
+
+
 def salvage_output(unit: Unit, journal: Journal, spool: Spool, log: Log) -> None:
     """Note a unit as finished whose output got its name just before a crash; the time it took is lost.
 
@@ -244,6 +254,8 @@ def salvage_output(unit: Unit, journal: Journal, spool: Spool, log: Log) -> None
     try:
         document = spool.output_path(unit.token).read_bytes()
     except FileNotFoundError:
+        return
+    if not is_whole_document(document):
         return
     digest = output_digest(unit.lease.salt, document)
     journal.finish(unit.token, Result(digest=digest, output_bytes=len(document), cpu_seconds=0.0))

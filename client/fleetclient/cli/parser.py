@@ -56,6 +56,7 @@ def _add_work(commands: _Commands) -> None:
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="how much to log")
     run.add_argument("--log-format", choices=("json", "text"), help="one JSON object a line, or lines for people")
     commands.add("pair", "work:pair", "show a code and wait until the owner has approved it")
+    commands.add("rotate-key", "rotation:rotate_key", "give this car a new key, while no agent runs", json=True)
     unpair = commands.add("unpair", "work:unpair", "leave the fleet and forget this car's identity", json=True)
     unpair.add_argument(
         "--wipe", action="store_true", help="also remove journal, results, models and usage from this car"

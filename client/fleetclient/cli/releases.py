@@ -6,12 +6,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fleetclient.cli.counted import counted_policy, make_gate, why_not
 from fleetclient.cli.session import EXIT_ERROR, EXIT_OK, Session
+from fleetclient.cli.work import make_policy
 from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config
 from fleetclient.identity import Identity
-from fleetclient.live import may_send
-from fleetclient.logs import Log, make_redactor
 from fleetclient.words import say_seconds
 
 if TYPE_CHECKING:
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 def check(session: Session) -> int:
     """Look for a release, and say whether this car takes it."""
     config = session.require_server().config
-    gate = _gate(session, config)
-    is_fresh = may_send(config) and gate.refresh()
+    with counted_policy(session, config, is_alone=False) as policy:
+        gate = make_gate(session, config, policy)
+        is_fresh = gate.refresh()
     choice = _updater(session, config, gate).check()
     document = {**asdict(choice), "is_wanted": choice.is_wanted, "is_fresh": is_fresh, "error": gate.last_error}
     text = f"Version {choice.version} is on offer for this car." if choice.is_wanted else f"No update: {choice.reason}."
-    session.show(
-        document, text if is_fresh else f"{text}\nThe look failed: {gate.last_error or 'not on an allowed network'}"
-    )
+    session.show(document, text if is_fresh else f"{text}\nThe look failed: {why_not(gate)}")
     return EXIT_OK if is_fresh else EXIT_ERROR
 
 
@@ -38,14 +37,13 @@ def apply(session: Session) -> int:
     config = session.require_server().config
     # A running agent installs releases by itself, when it has no work: two at it would be one too many.
     session.state.lock()
-    gate = _gate(session, config)
-    if not may_send(config) or not gate.refresh():
-        session.show(
-            {"applied": "", "error": gate.last_error}, f"The look failed: {gate.last_error or 'no allowed network'}"
-        )
-        return EXIT_ERROR
-    updater = _updater(session, config, gate)
-    version = updater.prepare(boot_seconds())
+    with counted_policy(session, config, is_alone=True) as policy:
+        gate = make_gate(session, config, policy)
+        if not gate.refresh():
+            session.show({"applied": "", "error": why_not(gate)}, f"The look failed: {why_not(gate)}")
+            return EXIT_ERROR
+        updater = _updater(session, config, gate)
+        version = updater.prepare(boot_seconds())
     if not version:
         reason = updater.check().reason
         session.show({"applied": "", "reason": reason}, f"No update: {reason}.")
@@ -57,7 +55,7 @@ def apply(session: Session) -> int:
 
 def show_trust(session: Session) -> int:
     """Print the root's fingerprint and until when the fleet's signed word holds, from the last look."""
-    gate = _gate(session, session.config)
+    gate = make_gate(session, session.config, make_policy(session.config))
     verdict, reason = gate.verdict, gate.stop_reason()
     document: dict[str, Any] = {
         "mode": session.config.trust.mode,
@@ -87,19 +85,6 @@ def _trust_text(document: dict[str, Any]) -> str:
         f"Models known:     {document['models_listed']}",
     ]
     return "\n".join([*lines, f"Stopped: {document['stop_reason']}"] if document["stop_reason"] else lines)
-
-
-def _gate(session: Session, config: Config) -> TrustGate:
-    from fleetclient.trust.gate import TrustGate
-
-    return TrustGate(
-        options=config.trust,
-        origin=config.server,
-        folder=session.state.folder / "trust",
-        log=Log(level="error", redactor=make_redactor(config)),
-        proxy=config.network.proxy,
-        config_folder=config.folder,
-    )
 
 
 def _updater(session: Session, config: Config, gate: TrustGate) -> Updater:

@@ -35,6 +35,7 @@ def run(session: Session) -> int:
 
 def pair(session: Session) -> int:
     """Show a code and wait for the owner."""
+    from fleetclient.cli.counted import counted_policy, make_gate, say_root
     from fleetclient.identity import Identity
     from fleetclient.network import Network
     from fleetclient.pairing import pair as pair_car
@@ -42,11 +43,14 @@ def pair(session: Session) -> int:
     config = session.require_server().config
     session.state.lock()
     identity = Identity(session.state.identity)
-    if identity.vehicle_id is not None:
-        print(json.dumps({"event": "paired", "vehicle_id": identity.vehicle_id}))
-        return EXIT_OK
-    network = Network(origin=config.server, identity=identity, policy=make_policy(config))
-    pair_car(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
+    with counted_policy(session, config, is_alone=True) as policy:
+        if identity.vehicle_id is not None:
+            print(json.dumps({"event": "paired", "vehicle_id": identity.vehicle_id}))
+        else:
+            network = Network(origin=config.server, identity=identity, policy=policy)
+            pair_car(network=network, identity=identity, name=config.name, out=sys.stdout, sleep=time.sleep)
+        if root := say_root(make_gate(session, config, policy)):
+            print(root, flush=True)
     return EXIT_OK
 
 

@@ -57,13 +57,21 @@ class Reply:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes, counted and no faster than the cap allows."""
+    def pieces(self, *, at_once: bool = False) -> Iterator[bytes]:
+        """Yield the body as it comes, counted and no faster than the cap allows.
+
+        `at_once`: give what has come, however little, instead of waiting until a piece is full.
+        """
         encoding = self.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
             raise Unreachable(f"the answer is encoded ({encoding[:40]}), which was not asked for")
-        for piece in self._response.raw.stream(self._door.piece_bytes, decode_content=False):
+        raw, size = self._response.raw, self._door.piece_bytes
+        for piece in self._drips() if at_once else raw.stream(size, decode_content=False):
             self._door.received(self._errand, len(piece))
+            yield piece
+
+    def _drips(self) -> Iterator[bytes]:
+        while piece := self._response.raw.read1(self._door.piece_bytes, decode_content=False):
             yield piece
 
     def content(self) -> bytes:

@@ -1,6 +1,7 @@
-"""Fetches repository files for python-tuf: one origin, no redirects, a size cap and a least speed for every file.
+"""Fetches repository files for python-tuf by the door: one origin, no redirects, a size cap and a least speed.
 
-A server that never ends an answer, or drips it, costs the car a bounded number of bytes and seconds.
+A server that never ends an answer, or drips it, costs the car a bounded number of bytes and seconds. What the owner
+says of networks, bytes a day, bandwidth, proxy and certificates holds for these files as for all others.
 """
 
 from __future__ import annotations
@@ -11,45 +12,60 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import requests
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
 from fleetclient import __version__
+from fleetclient.errors import ClientError
+from fleetclient.netpolicy.door import Door, Errand, Reply
+from fleetclient.netpolicy.policy import NetworkPolicy
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 20.0
+READ_SECONDS_MAX = 20.0
 # After this head start a transfer must have kept to the least speed.
 GRACE_SECONDS = 20.0
 BYTES_PER_SECOND_MIN = 256
-PIECE_BYTES = 64 * 1024
-# Request and status lines with headers, which the socket carries as well.
-HEADER_BYTES = 500
 BYTES_MAX = 64 * 1024 * 1024
+_HEADERS = {"User-Agent": f"fleetclient/{__version__}", "Accept-Encoding": "identity"}
 
 
 class SlowRetrieval(DownloadError):
-    """The file comes so slowly that the server seems to hold the car up on purpose."""
+    """The files come so slowly that the server seems to hold the car up on purpose."""
+
+    code = "too_slow"
 
 
 class TooMuch(DownloadError):
     """The server sent more than one look may cost."""
 
+    code = "too_large"
+
+
+class NotFetched(DownloadError):
+    """The door let nothing through, or the server was out of reach; `code` is that of the error underneath."""
+
+    def __init__(self, error: ClientError) -> None:
+        super().__init__(str(error))
+        self.code = error.code
+
 
 class RepositoryFetcher(FetcherInterface):
-    """`bytes_sent` and `bytes_received` count what the looks cost; `server_at` is the server's clock, 0 if unknown.
+    """One look's files, within `seconds_max` and `bytes_max` for all of them together.
 
-    `last_timestamp` is the newest `timestamp.json` as it came.
+    The door is this look's own, and so is its breaker: these files are asked for without a signature, by nobody in
+    particular. `server_at` is the server's clock, 0 if unknown; `last_timestamp` the newest `timestamp.json` as it
+    came.
     """
 
-    def __init__(self, origin: str, *, proxy: str = "", bytes_max: int = BYTES_MAX) -> None:
+    def __init__(
+        self, origin: str, policy: NetworkPolicy, *, seconds_max: float = 120.0, bytes_max: int = BYTES_MAX
+    ) -> None:
         self._origin = urlsplit(origin)
-        self._session = requests.Session()
-        if proxy:
-            self._session.proxies = {"http": proxy, "https": proxy}
+        self._door = Door(origin, policy)
+        self._read_seconds = min(READ_SECONDS_MAX, policy.options.read_seconds)
+        self._seconds_max = seconds_max
+        self._ends_at = time.monotonic() + seconds_max
         self._bytes_max = bytes_max
-        self.bytes_sent = 0
-        self.bytes_received = 0
+        self._received = 0
         self.server_at = 0.0
         self.last_timestamp = b""
 
@@ -57,35 +73,41 @@ class RepositoryFetcher(FetcherInterface):
         parts = urlsplit(url)
         if (parts.scheme, parts.netloc) != (self._origin.scheme, self._origin.netloc):
             raise DownloadError(f"{url} is not on this car's server")
-        response = self._session.get(
-            url,
-            headers={"User-Agent": f"fleetclient/{__version__}", "Accept-Encoding": "identity"},
-            stream=True,
-            allow_redirects=False,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-        )
-        self.bytes_sent += HEADER_BYTES
-        self.bytes_received += HEADER_BYTES
-        self._note_date(response.headers.get("Date", ""))
-        if response.status_code != HTTPStatus.OK:
-            response.close()
-            raise DownloadHTTPError(f"{url} was answered with {response.status_code}", response.status_code)
-        pieces = self._pieces(response, url)
+        pieces = self._fetch_path(parts.path)
         return self._remembered(pieces) if parts.path.endswith("/timestamp.json") else pieces
 
-    def _pieces(self, response: requests.Response, url: str) -> Iterator[bytes]:
+    def _fetch_path(self, path: str) -> Iterator[bytes]:
+        errand = Errand(
+            method="GET",
+            path=path,
+            headers=_HEADERS,
+            is_file=not path.endswith(".json"),  # a release may wait for tomorrow's bytes, the fleet's word should not
+            read_seconds=self._read_seconds,
+        )
+        try:
+            with self._door.open(errand) as reply:
+                self._note_date(reply.headers.get("Date", ""))
+                if reply.status != HTTPStatus.OK:
+                    raise DownloadHTTPError(f"{path} was answered with {reply.status}", reply.status)
+                yield from self._pieces(reply, path)
+        except ClientError as error:
+            raise NotFetched(error) from None
+
+    def _pieces(self, reply: Reply, path: str) -> Iterator[bytes]:
         began_at, received = time.monotonic(), 0
-        with response:
-            # read1 gives what has come; read would wait for a whole piece, however slowly its bytes drip.
-            while piece := response.raw.read1(PIECE_BYTES):
-                received += len(piece)
-                self.bytes_received += len(piece)
-                if self.bytes_received > self._bytes_max:
-                    raise TooMuch(f"the repository sent more than {self._bytes_max} bytes")
-                seconds = time.monotonic() - began_at
-                if seconds > GRACE_SECONDS and received < seconds * BYTES_PER_SECOND_MIN:
-                    raise SlowRetrieval(f"{url} brought {received} bytes in {seconds:.0f} s")
-                yield piece
+        # What has come, at once: waiting for a whole piece would let a server drip it for ever.
+        for piece in reply.pieces(at_once=True):
+            received += len(piece)
+            self._received += len(piece)
+            if self._received > self._bytes_max:
+                raise TooMuch(f"the repository sent more than {self._bytes_max} bytes")
+            now = time.monotonic()
+            if now > self._ends_at:
+                raise SlowRetrieval(f"the repository took more than {self._seconds_max:.0f} s")
+            seconds = now - began_at
+            if seconds > GRACE_SECONDS and received < seconds * BYTES_PER_SECOND_MIN:
+                raise SlowRetrieval(f"{path} brought {received} bytes in {seconds:.0f} s")
+            yield piece
 
     def _remembered(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         content = b""

@@ -1,16 +1,16 @@
 """The gate in the agent: keeps what the repository last said, says whether a model may run, and when to look again.
 
 `judge`, `is_admitted`, `stop_reason` and the properties only read memory and may be called from the loop at any time.
-`refresh_if_due` starts a child process and waits for it: call it on a background thread, and only while bytes may be
-sent. Nothing of python-tuf is imported here. A look that fails changes nothing: what was known lives on until its
-own expiry.
+`refresh_if_due` starts a child process and waits for it: call it on a background thread. While nothing may be sent, or
+the day's bytes are spent, no look is due and no child is started; that is no failure. Nothing of python-tuf is imported
+here. A look that fails changes nothing: what was known lives on until its own expiry.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from fleetclient.backoff import Backoff
 from fleetclient.clock import boot_seconds
 from fleetclient.files import write_durably
 from fleetclient.logs import Log
+from fleetclient.netpolicy.budget import BudgetExhausted, ByteBudget
+from fleetclient.netpolicy.policy import NetworkPolicy
 from fleetclient.trust.clock import TrustClock
 from fleetclient.trust.look import Look, LookFailed, LookRequest, look
 from fleetclient.trust.options import TrustOptions
@@ -49,26 +51,24 @@ class TrustGate:
         origin: str,
         folder: Path,
         log: Log,
-        proxy: str = "",
-        config_folder: Path | None = None,
-        on_bytes: Callable[[int, int], None] | None = None,
+        policy: NetworkPolicy | None = None,
         clock: TrustClock | None = None,
         look: Callable[[LookRequest], Look] = look,
     ) -> None:
         """Read what an earlier agent kept in `folder` (`state_dir/trust`).
 
-        `on_bytes(sent, received)` is told what each look cost; `proxy` is the address of an HTTP proxy, empty for
-        what the environment says.
+        `policy` is what the agent's own requests obey: it says whether a look may be made, goes along to the child,
+        and its meter is told what each look has cost. Relative paths in the options begin in its folder.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._options = options
         self._origin = origin
         self._folder = folder
         self._path = folder / "verdict.json"
-        self._root_file = str((config_folder or Path()) / options.root_file) if options.root_file else ""
+        self._policy = policy or NetworkPolicy()
+        self._budget = ByteBudget(self._policy)
+        self._root_file = str(self._policy.folder / options.root_file) if options.root_file else ""
         self._log = log
-        self._proxy = proxy
-        self._on_bytes = on_bytes or (lambda _sent, _received: None)
         self._clock = clock or TrustClock()
         self._look = look
         self._lock = threading.Lock()
@@ -138,32 +138,43 @@ class TrustGate:
         with self._lock:
             self._wanted = dict(models)
 
+    def may_look(self) -> bool:
+        """Return whether a look may cost bytes now: this network is allowed, and the day's bytes are not spent."""
+        if not self._policy.may_send():
+            return False
+        try:
+            self._budget.check(is_file=False, sending=1)
+        except BudgetExhausted:
+            return False
+        return True
+
     def is_due(self, now: float) -> bool:
         """Return whether `refresh_if_due` would look, `now` being `boot_seconds()`."""
-        if self.is_off:
-            return False
-        return now >= self._due_at()
+        return not self.is_off and now >= self._due_at() and self.may_look()
 
     def seconds_until_due(self, now: float) -> float:
-        """Return how long the loop may wait before it should ask for a refresh."""
-        return float("inf") if self.is_off else max(0.0, self._due_at() - now)
+        """Return how long the loop may wait before it should ask for a refresh; infinity while none may be made."""
+        seconds = float("inf") if self.is_off else max(0.0, self._due_at() - now)
+        return seconds if seconds > 0.0 or self.may_look() else float("inf")
 
     def refresh_if_due(self, now: float) -> bool:
         """Look at the repository if it is time; return whether the last look went well. Takes seconds."""
         return self.refresh() if self.is_due(now) else not self.last_error
 
     def refresh(self) -> bool:
-        """Look at the repository now and remember what it says; return whether that went well. Takes seconds."""
+        """Look at the repository now and remember what it says; return whether that went well. Takes seconds.
+
+        While no look may be made it returns False and leaves everything as it is.
+        """
         if self.is_off:
             return True
-        request = self._request()
+        if not self.may_look():
+            return False
         try:
-            found = self._look(request)
+            found = self._look_counted(self._request())
         except LookFailed as failure:
-            self._on_bytes(failure.bytes_sent, failure.bytes_received)
             self._fail(failure)
             return False
-        self._on_bytes(found.bytes_sent, found.bytes_received)
         self._accept(found.verdict)
         return True
 
@@ -172,14 +183,25 @@ class TrustGate:
 
         `target` is as a channel names it. Raises LookFailed. Takes as long as the transfer; not for the loop.
         """
-        found = self._look(replace(self._request(), download=target))
-        self._on_bytes(found.bytes_sent, found.bytes_received)
+        if not self.may_look():
+            raise LookFailed("not_now", "not on an allowed network, or today's bytes are spent")
+        found = self._look_counted(replace(self._request(), download=target))
         self._accept(found.verdict)
         return Path(found.downloaded)
+
+    def _look_counted(self, request: LookRequest) -> Look:
+        try:
+            found = self._look(request)
+        except LookFailed as failure:
+            self._policy.meter.add_bytes(failure.bytes_sent, failure.bytes_received)
+            raise
+        self._policy.meter.add_bytes(found.bytes_sent, found.bytes_received)
+        return found
 
     def _request(self) -> LookRequest:
         with self._lock:
             wanted = list(self._wanted)
+        today = self._policy.meter.today()
         known = [name for name, model in self._verdict.models.items() if model.is_listed and name not in wanted]
         return LookRequest(
             origin=self._origin,
@@ -188,10 +210,16 @@ class TrustGate:
             root_sha256=self._options.root_sha256,
             not_before=self._clock.now(),
             models=tuple((wanted + known)[:MODELS_MAX]),
-            proxy=self._proxy,
+            network=asdict(self._policy.options),
+            config_folder=str(self._policy.folder),
+            bytes_sent_today=today.bytes_sent,
+            bytes_moved_today=today.bytes_moved,
+            egress_bytes_per_day=self._verdict.config.egress_bytes_per_day,
         )
 
     def _accept(self, verdict: Verdict) -> None:
+        if verdict.root_sha256 != self._verdict.root_sha256:
+            self._log.info("fleet_root", fingerprint=verdict.root_sha256)
         with self._lock:
             self._verdict = verdict
         write_durably(self._path, verdict.to_json())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from fleetclient.errors import ClientError
@@ -14,6 +14,8 @@ from fleetclient.trust.verdict import Verdict, VerdictUnreadable
 LOOK_SECONDS_MAX = 120.0
 # A release is some hundred kilobytes; a slow line may take its time, an endless one may not.
 DOWNLOAD_SECONDS_MAX = 900.0
+# The child ends itself in time, and then can say what it has cost; one that hangs is ended after so long.
+OVERTIME_SECONDS = 60.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -38,7 +40,12 @@ class LookFailed(ClientError):
 
 @dataclass(frozen=True, kw_only=True)
 class LookRequest:
-    """What the child is asked. `not_before` is Unix time that has passed; `download` names a release, or is empty."""
+    """What the child is asked. `not_before` is Unix time that has passed; `download` names a release, or is empty.
+
+    `network` has the members of `NetworkOptions`, whose relative paths begin in `config_folder`. The day has already
+    cost `bytes_sent_today` and `bytes_moved_today`; the fleet's signed configuration allows `egress_bytes_per_day`
+    (0: it does not say). The look may take `seconds_max`.
+    """
 
     origin: str
     folder: str
@@ -46,8 +53,13 @@ class LookRequest:
     root_sha256: str = ""
     not_before: float = 0.0
     models: tuple[str, ...] = ()
-    proxy: str = ""
     download: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
+    config_folder: str = ""
+    bytes_sent_today: int = 0
+    bytes_moved_today: int = 0
+    egress_bytes_per_day: int = 0
+    seconds_max: float = LOOK_SECONDS_MAX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +78,9 @@ def look(request: LookRequest) -> Look:
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "fleetclient.trust.child"],
-            input=json.dumps(asdict(request)).encode(),
+            input=json.dumps(asdict(replace(request, seconds_max=seconds_max))).encode(),
             capture_output=True,
-            timeout=seconds_max,
+            timeout=seconds_max + OVERTIME_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 from tuf.api.metadata import Metadata, Root, Signed, TargetFile, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
@@ -311,9 +317,9 @@ def _read(path: Path) -> bytes:
 def _download_code(error: DownloadError) -> str:
     if isinstance(error, DownloadHTTPError):
         return "repository_incomplete"
-    return {"SlowRetrieval": "too_slow", "TooMuch": "too_large", "DownloadLengthMismatchError": "too_large"}.get(
-        type(error).__name__, "unreachable"
-    )
+    if isinstance(error, DownloadLengthMismatchError):
+        return "too_large"
+    return str(getattr(error, "code", "unreachable"))
 
 
 def _flush(folder: Path) -> None:

@@ -23,9 +23,12 @@ from tuf.api.metadata import Metadata, MetaFile
 
 from fleetclient.clock import boot_seconds
 from fleetclient.logs import Log
+from fleetclient.netpolicy.options import NetworkOptions
+from fleetclient.netpolicy.policy import NetworkPolicy
 from fleetclient.trust.clock import TrustClock
 from fleetclient.trust.gate import TrustGate
 from fleetclient.trust.options import TrustOptions
+from fleetclient.trust.tally import Tally
 from workunits.trust import names
 from workunits.trust.folder import AdmissionFolder, read_bundle
 from workunits.trust.keys import load_public, load_signer, make_key
@@ -188,17 +191,28 @@ class Fleet:
 
 
 class CarGate:
-    """A gate with a real child, and its log."""
+    """A gate with a real child, its log and its meter. `network` are members of `[network]`."""
 
-    def __init__(self, folder: Path, fleet: Fleet, *, wall: Callable[[], float] = time.time, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fleet: Fleet,
+        *,
+        wall: Callable[[], float] = time.time,
+        network: dict[str, Any] | None = None,
+        meter: Tally | None = None,
+        origin: str = "",
+        **options: Any,
+    ) -> None:
         self.log = io.StringIO()
-        self.costs: list[tuple[int, int]] = []
+        self.meter = meter or Tally()
+        self.policy = NetworkPolicy(options=NetworkOptions(**(network or {})), folder=folder, meter=self.meter)
         self.gate = TrustGate(
             options=TrustOptions(**options),
-            origin=fleet.origin,
+            origin=origin or fleet.origin,
             folder=folder / "trust",
             log=Log(level="debug", stream=self.log),
-            on_bytes=lambda sent, received: self.costs.append((sent, received)),
+            policy=self.policy,
             clock=TrustClock(wall=wall, elapsed=boot_seconds),
         )
 

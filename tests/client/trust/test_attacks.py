@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Metadata, TargetFile
 
+from fleetclient.netpolicy.policy import NetworkPolicy
 from fleetclient.trust import fetcher, look
 from fleetclient.trust.gate import Admission
 from fleetclient.trust.look import LookFailed
@@ -394,8 +396,9 @@ def test_a_file_without_end_is_cut_off(trusted_fleet, gate, admitted):
     for name, limit in (("timestamp.json", 16 * 1024), ("2.root.json", 256 * 1024)):
         before = trusted_fleet.remember()
         trusted_fleet.served[name] = endless
+        received_before = gate.meter.received
         assert_refused_and_unchanged(gate, admitted, "too_large")
-        assert gate.costs[-1][1] < limit + 200_000
+        assert limit < gate.meter.received - received_before < limit + 200_000
         trusted_fleet.served = before
 
 
@@ -409,12 +412,12 @@ def test_a_file_that_only_drips_is_given_up(tmp_path, trusted_fleet, monkeypatch
 
     trusted_fleet.served["timestamp.json"] = drip
     with pytest.raises(fetcher.SlowRetrieval, match=r"brought \d+ bytes in"):
-        fetcher.RepositoryFetcher(trusted_fleet.origin).download_bytes(
+        fetcher.RepositoryFetcher(trusted_fleet.origin, NetworkPolicy()).download_bytes(
             f"{trusted_fleet.origin}/api/vehicle/v1/trust/timestamp.json", 100_000
         )
 
 
-def test_a_look_that_takes_too_long_is_ended_with_its_process(trusted_fleet, gate, admitted, monkeypatch):
+def test_a_look_that_takes_too_long_ends_itself_and_says_what_it_cost(trusted_fleet, gate, admitted, monkeypatch):
     monkeypatch.setattr(look, "LOOK_SECONDS_MAX", 1.0)
 
     def drip():
@@ -423,12 +426,30 @@ def test_a_look_that_takes_too_long_is_ended_with_its_process(trusted_fleet, gat
             time.sleep(0.05)
 
     trusted_fleet.served["timestamp.json"] = drip
+    sent_before = gate.meter.sent
     assert_refused_and_unchanged(gate, admitted, "too_slow")
+    assert gate.meter.sent > sent_before
+
+
+def test_a_look_that_hangs_is_ended_with_its_process(trusted_fleet, gate, admitted, monkeypatch):
+    monkeypatch.setattr(look, "LOOK_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(look, "OVERTIME_SECONDS", 0.5)
+    is_over = threading.Event()
+
+    def hang():
+        yield b" "
+        is_over.wait()
+
+    trusted_fleet.served["timestamp.json"] = hang
+    assert_refused_and_unchanged(gate, admitted, "too_slow")
+    is_over.set()
 
 
 def test_other_servers_are_never_asked(trusted_fleet):
     with pytest.raises(DownloadError, match="is not on this car's server"):
-        fetcher.RepositoryFetcher(trusted_fleet.origin).download_bytes("http://127.0.0.1:9/timestamp.json", 10)
+        fetcher.RepositoryFetcher(trusted_fleet.origin, NetworkPolicy()).download_bytes(
+            "http://127.0.0.1:9/timestamp.json", 10
+        )
 
 
 # -- tools -----------------------------------------------------------------------------------------------------
