@@ -200,3 +200,8 @@ def test_a_negative_content_length_is_malformed(car):
     signed = car.signer.sign("POST", f"{BASE}/sync", b"", created=int(time.time()), counter=5)
     response = car.http.generic("POST", f"{BASE}/sync", b"", headers=signed.headers, CONTENT_LENGTH="-5")
     assert problem(response) == (400, "malformed_request")
+
+
+def test_a_reason_longer_than_its_column_is_cut_and_the_car_is_not_lost(car):
+    car.verified(car.sync(idle_sync(state={"eligible": False, "reasons": ["x" * 120, "driving"]})))
+    assert VehiclePresence.objects.get(vehicle=car.vehicle).reasons == ["x" * 40, "driving"]

@@ -6,8 +6,11 @@ import time
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 
 from fleetclient.signing import RequestSigner
+from fleetcompute.api.vehicle.guard import authenticate
+from fleetcompute.api.vehicle.signing import SignatureInvalid
 from tests.engine.factories import make_batch, make_owner, snapshot
 from tests.vehicle_api.signed_car import AUTHORITY, BASE, SignedCar, frame, idle_sync, problem
 
@@ -97,3 +100,13 @@ def test_a_car_cannot_sign_for_another_car(car):
     before = snapshot(batch)
     assert problem(send(other)) == (401, "signature_invalid")
     assert snapshot(batch) == before
+
+
+@pytest.mark.parametrize("authority", ["evil.example", "testserver@evil.example"])
+def test_what_a_car_signed_for_somebody_elses_server_is_refused_here(car, authority):
+    """Cars do not pass through the middleware that looks at Host: a server that a car trusts too could pass it on."""
+    signer = RequestSigner(private_key=car.key, key_id=car.vehicle.public_id, authority=authority)
+    signed = signer.sign("GET", f"{BASE}/account", b"", created=int(time.time()), counter=1)
+    request = RequestFactory().get(f"{BASE}/account", headers={**signed.headers, "Host": authority})
+    with pytest.raises(SignatureInvalid, match="not for this server"):
+        authenticate(request, bytes_max=0)

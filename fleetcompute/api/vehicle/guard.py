@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
@@ -56,7 +57,14 @@ def read_body(request: HttpRequest, *, bytes_max: int) -> bytes:
 
 
 def check_signature(request: HttpRequest, signature: RequestSignature, public_key: bytes, body: bytes) -> None:
-    """Verify the signature with a key. Raises what `verify_request` raises."""
+    """Verify the signature with a key. Raises what `verify_request` raises.
+
+    What was signed for another server is refused too: one that the car trusts as well could pass it on to us.
+    """
+    try:
+        request.get_host()
+    except DisallowedHost:
+        raise SignatureInvalid("the request is not for this server; see FLEET_ALLOWED_HOSTS") from None
     verify_request(
         signature,
         public_key=public_key,

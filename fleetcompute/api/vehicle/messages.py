@@ -20,6 +20,8 @@ PROTOCOL = 1
 ITEMS_MAX = 1_000
 TEXT_CHARS_MAX = 120
 SKETCH_BYTES = 256
+REASONS_MAX = 20
+REASON_CHARS_MAX = 40
 WALLS_MAX = 20
 WALL_CHARS_MAX = 40
 # A machine whose clock was never set says 1970.
@@ -54,8 +56,8 @@ class OwnerMessage(NamedTuple):
 CLONE_MESSAGE = OwnerMessage(
     "warning",
     "clone_suspected",
-    "Two computers use this car's key in turn, so it gets no work. Stop the copy, then renew the key on this car or"
-    " say in the portal that it is the only one.",
+    "Two computers use this car's key in turn, so it gets no work. Stop the copy, or renew the key on this car, which"
+    " shuts it out; then say in the portal that this car is the only one.",
 )
 
 
@@ -68,7 +70,10 @@ def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: i
     heartbeat = Heartbeat(
         counter=counter,
         eligible=_boolean(state, "state.eligible"),
-        reasons=[_short(reason, "state.reasons") for reason in _items(state, "state.reasons")][:20],
+        reasons=[
+            _short(reason, "state.reasons")[:REASON_CHARS_MAX]
+            for reason in _items(state, "state.reasons")[:REASONS_MAX]
+        ],
         agent=f"{_text(agent, 'agent.version')} {_text(agent, 'agent.runtime')}"[:200],
         comparison_class=_text(agent, "agent.class"),
         memory_bytes=_integer(capacity, "capacity.memory_bytes", 2**60),
