@@ -274,3 +274,34 @@ def test_the_service_holds_none_of_the_web_tiers_keys():
     ).stdout.split()
     assert [len(text) for text in found] == [64, 32, 64]
     assert not set(found) & set(secret.values())
+
+
+def test_keys_whose_making_was_cut_off_or_whose_bundle_was_moved_do_not_stand_in_the_way(place):
+    manage("trust_init", "--online", "--folder", place / "admission")
+    (place / "admission" / "public-1.json").rename(place / "taken-along.json")
+    manage("trust_init", "--online", "--folder", place / "admission")
+    (place / "admission" / "keys" / "snapshot-2.pub").unlink()
+    (place / "admission" / "public-2.json").unlink()
+    said = manage("trust_init", "--online", "--folder", place / "admission")
+    assert "public-3.json" in said
+    keys = {path.name for path in (place / "admission" / "keys").glob("*.pem")}
+    assert keys == {f"{role}-{number}.pem" for role in ("models", "snapshot", "timestamp") for number in (1, 2, 3)}
+
+
+def test_a_key_is_not_made_beside_another_keys_public_half(place):
+    (place / "alice.pub").write_text("somebody's")
+    with pytest.raises(CommandError, match=r"alice\.pub exists already"):
+        manage("trust_key", place / "alice.pem", "--name", "alice")
+    assert not (place / "alice.pem").exists()
+
+
+def test_a_demonstration_whose_first_start_was_killed_starts_again(place, settings):
+    settings.FLEET_HOME = place
+    manage("trust_init", "--online", "--folder", place / "admission")
+    (place / "admission" / "public-1.json").unlink()
+    (place / "offline-keys").mkdir(mode=0o700)
+    manage("trust_key", place / "offline-keys" / "alice.pem", "--name", "alice", "--unencrypted")
+    (place / "offline-keys" / "bob.pem").write_text("half a key")
+    origin = "http://127.0.0.1:1"
+    manage("admission_service", "--once", *QUICK, "--folder", place / "admission", "--demo-origin", origin)
+    assert published("root") == 1

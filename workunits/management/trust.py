@@ -103,12 +103,12 @@ def prepare_demo(folder: AdmissionFolder, offline: Path, *, origin: str, now: da
 
     For demonstrations only: with the offline keys in a folder beside the server, nothing is offline about them.
     """
-    bundle = folder.path / "public-1.json"
-    if not bundle.exists():
-        folder.make()
-    if not offline.exists():
-        offline.mkdir(mode=0o700, parents=True)
-        for name in DEMO_KEYS:
+    bundles = sorted(folder.path.glob("public-*.json"))
+    bundle = bundles[-1] if bundles else folder.make()
+    offline.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in DEMO_KEYS:
+        if not (offline / f"{name}.pub").exists():
+            (offline / f"{name}.pem").unlink(missing_ok=True)  # a start that was killed here left half a key
             make_key(offline / f"{name}.pem", name=name, password=None)
     if not any(folder.repository.glob("1.root.json")):
         for staged in _first(bundle, offline, origin=origin, now=now):

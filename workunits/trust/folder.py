@@ -53,7 +53,7 @@ class AdmissionFolder:
         for folder in (self.path, self.keys, self.repository):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.check()
-        number = 1 + sum(1 for _ in self.path.glob("public-*.json"))
+        number = 1 + self._newest_generation()
         public = {
             role: public_document(make_key(self.keys / f"{role}-{number}.pem", name=f"{role}-{number}", password=None))
             for role in ONLINE_ROLES
@@ -61,6 +61,12 @@ class AdmissionFolder:
         bundle = self.path / f"public-{number}.json"
         write_file(bundle, (json.dumps(public, indent=1) + "\n").encode())
         return bundle
+
+    def _newest_generation(self) -> int:
+        """Return the highest number in use; keys of a run that was cut off count, and so does a bundle taken away."""
+        taken = (*self.keys.glob("*-*.pem"), *self.keys.glob("*-*.pub"), *self.path.glob("public-*.json"))
+        numbers = (path.stem.rpartition("-")[2] for path in taken)
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def check(self) -> None:
         """Refuse a folder that another user owns or may look into. Raises FolderUnsafe."""

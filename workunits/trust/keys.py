@@ -37,6 +37,9 @@ def make_key(path: Path, *, name: str, password: str | None) -> SSlibKey:
     """
     if not _NAME.fullmatch(name):
         raise KeyUnusable(f"{name!r} is no name for a key: letters, digits, and . _ @ - are.")
+    if path.with_suffix(".pub").exists():
+        # Looked at first: a private half beside somebody else's public one would pass for its other half.
+        raise KeyUnusable(f"{path.with_suffix('.pub')} exists already; keys are never overwritten.")
     private = Ed25519PrivateKey.generate()
     guard = BestAvailableEncryption(password.encode()) if password else NoEncryption()
     write_new(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, guard), mode=0o600)
