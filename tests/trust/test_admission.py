@@ -12,7 +12,7 @@ from onnx import helper
 
 from tests.data.scenes import make_batch, write_npz
 from tests.research.onnx_files import WEIGHTS, linear_bytes, model_of
-from tests.trust.fleet_keys import NOW, assert_whole
+from tests.trust.fleet_keys import NOW, assert_whole, entry
 
 pytestmark = pytest.mark.django_db
 
@@ -296,6 +296,41 @@ def test_a_stopped_fleet_admits_nothing_until_it_is_resumed_in_the_folder(upload
     assert published()["timestamp.json"] > version
     assert state_of(model)[0] == "signed"
     assert repository.kept.timestamp.signed.expires > NOW + timedelta(days=2)
+
+
+def test_a_change_that_was_published_while_the_fleet_was_stopped_survives_a_restart_and_the_resumption(start, keys):
+    """As after a theft: stop, other keys, a new start, resume. What cars fetch then must be what was signed last."""
+    from workunits.store.trust_files import get_trust_file
+    from workunits.trust.offline import next_targets
+
+    service, repository = start()
+    service.run_once(clock=at())
+    order("stop")
+    service.run_once(clock=at())
+    staged = next_targets(repository.kept.targets.signed, now=NOW)
+    staged.in_force = repository.kept.root
+    order("publish", content=keys.sign(staged).to_bytes())
+    service.run_once(clock=at())
+    keys.folder.resume()
+    service, repository = start()
+    service.run_once(clock=at(minutes=5))
+    assert repository.kept.timestamp.signed.expires == NOW + timedelta(hours=12, minutes=5)
+    for name, _, _ in repository.kept.names():
+        assert get_trust_file(name)[0] == repository.kept.read(name), name
+    assert_whole(repository)
+
+
+def test_a_model_that_was_logged_before_a_power_cut_can_be_revoked_after_it(start, keys):
+    service, repository = start()
+    service.run_once(clock=at())
+    repository.log.append([entry(repository.log.head, 1)])
+    service, repository = start()
+    number = order("revoke", sha256=f"{1:064x}")
+    service.run_once(clock=at())
+    service.run_once(clock=at())
+    assert outcome(number) == "done: no car will run it"
+    assert repository.find(f"{1:064x}") is None
+    assert repository.log.head.count == 2
 
 
 def test_a_publication_with_too_few_signatures_is_refused_by_the_service_itself(start, keys):

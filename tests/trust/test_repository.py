@@ -7,6 +7,7 @@ import stat
 from datetime import timedelta
 
 import pytest
+from tuf.api.exceptions import LengthOrHashMismatchError
 
 from tests.trust.fleet_keys import NOW, ORIGIN, Keys, assert_whole, entry
 from workunits.trust import folder, kept
@@ -206,6 +207,21 @@ def test_a_change_that_was_staged_before_another_was_published_is_out_of_turn(ke
     repository.take_targets(one)  # a run that did not get to say so takes it again
     with pytest.raises(ChangeOutOfTurn, match="targets has version 2, but 3 is next: stage the change again"):
         repository.take_targets(other)
+
+
+def test_of_two_signed_changes_of_one_version_cars_are_told_which_was_taken_in(keys):
+    """Whoever serves the files may hold the other one as well, with all the signatures it needs."""
+    repository = keys.started()
+    one, other = (next_targets(repository.kept.targets.signed, now=NOW + timedelta(days=n)) for n in (1, 2))
+    for staged in (one, other):
+        staged.in_force = repository.kept.root
+        keys.sign(staged)
+    repository.take_targets(one)
+    repository.sign(now=NOW)
+    named = repository.kept.snapshot.signed.meta["targets.json"]
+    named.verify_length_and_hashes(repository.kept.read("2.targets.json"))
+    with pytest.raises(LengthOrHashMismatchError):
+        named.verify_length_and_hashes(other.metadata.to_bytes())
 
 
 def test_targets_that_hand_the_models_to_an_unknown_key_are_refused(keys, tmp_path):

@@ -95,6 +95,17 @@ class KeptFiles:
             return self.bin(name).signed.expires
         return expires
 
+    def next_version(self, role: str, current: int) -> int:
+        """Return the version to write after `current`; one that was written already is never given other content.
+
+        While the fleet is stopped, files are published that no timestamp names; a service that starts again does not
+        know them, but caches and the database do.
+        """
+        version = current + 1
+        while (self.place / names.file_name(role, version)).exists():
+            version += 1
+        return version
+
     def write(self, role: str, metadata: Metadata[Any]) -> bytes:
         """Put signed metadata where it belongs, and return its bytes."""
         content = metadata.to_bytes(_COMPACT)

@@ -108,6 +108,11 @@ class Repository:
             return True
         return self._is_aged(kept.models, now) or self._is_aged(kept.snapshot, now) or any(self._aged_bins(now))
 
+    @property
+    def is_log_ahead(self) -> bool:
+        """Whether a run was cut off between logging and signing."""
+        return self.kept.log_head() != self.log.head
+
     def take_root(self, staged: Staged) -> None:
         """Take in a root that enough people signed. Raises TrustError; `sign` has to follow."""
         new = staged.metadata.signed
@@ -204,7 +209,7 @@ class Repository:
         if name not in changed:
             previous = self.kept.bin(name).signed if self.kept.has_bin(name) else None
             following = Targets(
-                version=previous.version + 1 if previous else 1,
+                version=self.kept.next_version(name, previous.version if previous else 0),
                 expires=now + names.BIN_LIFETIME,
                 targets=dict(previous.targets) if previous else {},
             )
@@ -220,7 +225,7 @@ class Repository:
         bins = SuccinctRoles([key.keyid], 1, bits, names.BIN_PREFIX)
         return Metadata(
             Targets(
-                version=previous.signed.version + 1 if previous else 1,
+                version=self.kept.next_version(names.MODELS, previous.signed.version if previous else 0),
                 expires=now + names.MODELS_LIFETIME,
                 delegations=Delegations({key.keyid: key}, succinct_roles=bins),
             )
@@ -230,13 +235,16 @@ class Repository:
         kept, head = self.kept, self.log.head
         assert kept.targets is not None
         meta = dict(kept.snapshot.signed.meta) if kept.snapshot else {}
-        for name, metadata in {**changed, names.TARGETS: kept.targets}.items():
+        for name, metadata in changed.items():
             meta[f"{name}.json"] = MetaFile(metadata.signed.version)
+        # With its hash: people may have signed two changes of the same version, and only one of them was taken in.
+        targets = kept.targets.signed.version
+        meta[f"{names.TARGETS}.json"] = _meta_file(targets, kept.read(names.file_name(names.TARGETS, targets)))
         is_same = kept.snapshot is not None and meta == kept.snapshot.signed.meta and head == kept.log_head()
         is_old = self._is_aged(kept.snapshot, now) or not self._is_signed_by_ours(names.SNAPSHOT, kept.snapshot)
         if is_same and not is_old:
             return
-        version = kept.snapshot.signed.version + 1 if kept.snapshot else 1
+        version = kept.next_version(names.SNAPSHOT, kept.snapshot.signed.version if kept.snapshot else 0)
         signed = Snapshot(version=version, expires=now + names.SNAPSHOT_LIFETIME, meta=meta)
         signed.unrecognized_fields["log"] = {"count": head.count, "hash": head.hash}
         following = Metadata(signed)
@@ -248,9 +256,10 @@ class Repository:
         assert kept.snapshot is not None
         version = kept.snapshot.signed.version
         content = kept.read(names.file_name(names.SNAPSHOT, version))
-        meta = MetaFile(version, len(content), {"sha256": hashlib.sha256(content).hexdigest()})
         signed = Timestamp(
-            version=kept.timestamp.signed.version + 1 if kept.timestamp else 1, expires=expires, snapshot_meta=meta
+            version=kept.timestamp.signed.version + 1 if kept.timestamp else 1,
+            expires=expires,
+            snapshot_meta=_meta_file(version, content),
         )
         following = Metadata(signed)
         self._write(names.TIMESTAMP, following)
@@ -304,7 +313,7 @@ class Repository:
         named = kept.snapshot.signed.meta[f"{names.TARGETS}.json"].version
         online = ((names.SNAPSHOT, kept.snapshot), (names.TIMESTAMP, kept.timestamp), (names.MODELS, kept.models))
         return (
-            kept.log_head() != self.log.head
+            self.is_log_ahead
             or named != kept.targets.signed.version
             or not all(self._is_signed_by_ours(role, metadata) for role, metadata in online)
         )
@@ -321,6 +330,10 @@ class Repository:
         if isinstance(metadata.signed, Snapshot):
             lifetime = names.SNAPSHOT_LIFETIME
         return bool(metadata.signed.expires - now < lifetime / 2)
+
+
+def _meta_file(version: int, content: bytes) -> MetaFile:
+    return MetaFile(version, len(content), {"sha256": hashlib.sha256(content).hexdigest()})
 
 
 def _accepts(root: Root, targets: Metadata[Targets]) -> bool:
