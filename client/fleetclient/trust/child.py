@@ -45,7 +45,9 @@ def _make_policy(request: LookRequest, tally: Tally) -> NetworkPolicy:
     Where networks are named the policy looks for itself where this computer is. The signed list of servers is left
     out: a fleet that names a wrong one could otherwise never be heard again, and nothing but these files comes here.
     """
-    members = {name: tuple(value) if isinstance(value, list) else value for name, value in request.network.items()}
+    members: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in request.network.items()
+    }
     return NetworkPolicy(
         options=NetworkOptions(**members),
         folder=Path(request.config_folder),
