@@ -47,6 +47,8 @@ def harm_fields(content: bytes, chance: random.Random) -> bytes:
     for _ in range(chance.randint(1, _FIELD_STEPS_MAX)):
         places: list[tuple[Message, Any]] = []
         _collect(model, places, 0)
+        if not places:  # nothing is left of it
+            return harm_bytes(content, chance)
         message, field = chance.choice(places)
         _change(message, field, chance)
     return bytes(model.SerializeToString())
