@@ -171,7 +171,8 @@ def test_a_lost_folder_is_rebuilt_from_what_was_published_and_gets_new_keys(star
     from workunits.trust.repository import Repository
 
     repository = Repository(AdmissionFolder(place / "admission"))
-    repository.sign([entry(repository.log.head, 1)], now=NOW)
+    for number, kind in ((1, "admitted"), (2, "admitted"), (2, "revoked")):
+        repository.sign([entry(repository.log.head, number, kind=kind)], now=NOW)
     AdmissionService(repository).run_once(clock=lambda: NOW)
     (place / "admission").rename(place / "lost")
     manage("trust_init", "--restore", "--folder", place / "admission")
@@ -182,8 +183,26 @@ def test_a_lost_folder_is_rebuilt_from_what_was_published_and_gets_new_keys(star
     restored = Repository(AdmissionFolder(place / "admission"))
     assert restored.find(f"{1:064x}") is not None
     assert restored.log.head == repository.log.head
+    assert restored.folder.read_denied() == {f"{2:064x}"}, "what was revoked stays out"
     with pytest.raises(CommandError, match="is not empty"):
         manage("trust_init", "--restore", "--folder", place / "admission")
+
+
+def test_an_empty_folder_does_not_replace_what_was_published(started, place, serve):
+    """An operator who makes new keys where he should have restored: cars could never follow another first root."""
+    from workunits.store.trust_files import list_published
+
+    (place / "admission").rename(place / "lost")
+    manage("trust_init", "--online", "--folder", place / "admission")
+    before = list_published()
+    with pytest.raises(CommandError, match="trust_init --restore"):
+        serve()
+    bundle = place / "admission" / "public-1.json"
+    pubs = [place / f"{name}.pub" for name in PEOPLE]
+    manage("trust_init", "--bundle", bundle, "--root-key", *pubs, "--out", place)
+    with pytest.raises(CommandError, match="trust_init --restore"):
+        publish(place, serve, "root", "targets")
+    assert list_published() == before
 
 
 def test_a_published_copy_that_was_spoilt_is_not_restored(started, place):

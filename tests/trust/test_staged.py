@@ -10,7 +10,7 @@ from securesystemslib.signer import CryptoSigner
 from tests.trust.fleet_keys import NOW
 from workunits.trust.describe import describe_staged
 from workunits.trust.keys import KeyUnusable, is_encrypted, load_public, load_signer, make_key
-from workunits.trust.offline import Release, next_targets
+from workunits.trust.offline import Release, next_root, next_targets
 from workunits.trust.staged import Staged, StagedUnreadable, ThresholdMissed, WrongSigner
 
 
@@ -114,3 +114,27 @@ def test_a_public_key_whose_id_belongs_to_another_is_refused(keys, tmp_path):
     forged.write_text(json.dumps(documents[0]))
     with pytest.raises(KeyUnusable, match="id does not belong to it"):
         load_public(forged)
+
+
+@pytest.mark.parametrize("whose", ["a stranger's key under carol's id", "bob's key once more, under another id"])
+def test_a_key_under_an_id_that_is_not_its_own_is_shown_to_no_signer(keys, whose):
+    root = keys.repository().kept.root or keys.started().kept.root
+    staged = next_root(root.signed, now=NOW)
+    staged.in_force = root
+    document = json.loads(staged.to_bytes())
+    signed = document["metadata"]["signed"]
+    bob, carol = (load_public(keys.place / f"{name}.pub") for name in ("bob", "carol"))
+    if whose.startswith("a stranger"):
+        stranger = CryptoSigner.generate_ed25519().public_key.to_dict()
+        signed["keys"][carol.keyid] = {**stranger, "x-name": "carol"}
+    else:
+        again = "0" * 64
+        signed["keys"][again] = bob.to_dict()
+        signed["roles"]["root"]["keyids"].append(again)
+    with pytest.raises(StagedUnreadable, match="which is not its own"):
+        Staged.from_bytes(json.dumps(document).encode())
+
+
+def test_a_file_that_is_nested_without_end_is_no_change():
+    with pytest.raises(StagedUnreadable, match="this is not a staged change"):
+        Staged.from_bytes(b"[" * 100_000)

@@ -57,6 +57,7 @@ class AdmissionService:
 
         A crash anywhere loses nothing: what was signed is on disk and is published by the next pass.
         """
+        self._check_folder_is_newest()
         done = self._obey(clock())
         if not self._repository.folder.is_stopped and self._repository.can_sign:
             done += self._admit(clock)
@@ -202,6 +203,11 @@ class AdmissionService:
         """Refuse to go on from an old backup: cars would refuse the lower versions. Raises FolderOutdated."""
         found = get_trust_file(names.file_name(names.TIMESTAMP, 0))
         own = self._repository.kept.timestamp
+        if found is not None and self._repository.kept.root is None:
+            raise FolderOutdated(
+                f"{self._repository.folder.path} is empty, but a repository is published that cars believe: move the"
+                " folder away, then `manage.py trust_init --restore`"
+            )
         if found is not None and self._repository.is_own_timestamp_after(found[0]):
             version = own.signed.version if own else 0
             raise FolderOutdated(

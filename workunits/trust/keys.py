@@ -94,7 +94,7 @@ def read_public(document: Any) -> SSlibKey:
         key = SSlibKey.from_dict(str(members.pop("keyid")), members)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise KeyUnusable("a public key is a JSON object with keyid, keytype, scheme and keyval") from None
-    if key.keytype != "ed25519" or _key_id(key) != key.keyid:
+    if key.keytype != "ed25519" or key_id(key) != key.keyid:
         raise KeyUnusable("a public key's id does not belong to it")
     return key
 
@@ -104,8 +104,8 @@ def name_of(key: Any) -> str:
     return str(key.unrecognized_fields.get(NAME_FIELD) or key.keyid[:12])
 
 
-def _key_id(key: SSlibKey) -> str:
-    """Return the id that the key's own bytes give, whatever the file says."""
+def key_id(key: Any) -> str:
+    """Return the id that the key's own bytes give, whatever the file says; empty where it is no Ed25519 key."""
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
     except (KeyError, TypeError, ValueError):

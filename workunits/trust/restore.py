@@ -15,7 +15,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from workunits.trust import names
 from workunits.trust.errors import TrustError
 from workunits.trust.folder import AdmissionFolder, write_file
-from workunits.trust.log import Entry, Head, LogFile, check_chain
+from workunits.trust.log import REVOKED, Entry, Head, LogFile, check_chain
 
 Read = Callable[[str], bytes | None]
 
@@ -44,6 +44,8 @@ def restore(folder: AdmissionFolder, *, read: Read, entries: Sequence[Entry]) ->
         place.parent.mkdir(parents=True, exist_ok=True)
         write_file(place, content)
     LogFile(folder.log).append(entries)
+    last_word = {entry.sha256: entry.kind for entry in entries}
+    folder.write_denied(sha256 for sha256, kind in last_word.items() if kind == REVOKED)
     write_file(folder.repository / names.file_name(names.TIMESTAMP, 0), timestamp)
     return root.version
 

@@ -7,7 +7,6 @@ published once there are enough of them.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
 from workunits.trust.errors import TrustError
-from workunits.trust.keys import name_of
+from workunits.trust.keys import key_id, name_of
 from workunits.trust.names import ROOT, TARGETS
 
 FORM: Final = 1
@@ -84,9 +83,10 @@ class Staged:
                 in_force=Metadata[Root].from_dict(document["root"]) if document["root"] else None,
                 coming=Metadata[Root].from_dict(document["coming"]) if document["coming"] else None,
             )
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RepositoryError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError) as error:
             raise StagedUnreadable(f"this is not a staged change: {type(error).__name__}: {error}") from None
         staged.check_files()
+        staged.check_keys()
         return staged
 
     @classmethod
@@ -111,6 +111,19 @@ class Staged:
                 named[path].verify_length_and_hashes(content)
             except RepositoryError:
                 raise StagedUnreadable(f"{path} is not the file that the metadata names") from None
+
+    def check_keys(self) -> None:
+        """Refuse a key under an id that is not its own.
+
+        Signers compare ids, and thresholds count them: a stranger's key must not pass for a person's, nor one
+        person's for two.
+        """
+        signed = self.metadata.signed
+        delegations = signed.delegations if isinstance(signed, Targets) else None
+        keys = signed.keys if isinstance(signed, Root) else delegations.keys if delegations else {}
+        for keyid, key in keys.items():
+            if key_id(key) != keyid:
+                raise StagedUnreadable(f"the key {name_of(key)} stands under the id {keyid[:12]}, which is not its own")
 
     def sign(self, signer: Signer) -> None:
         """Add one signature. Raises WrongSigner when neither the root in force nor a new one knows the key."""
