@@ -230,6 +230,42 @@ def test_an_old_backup_of_the_folder_is_not_gone_on_with(started, place, serve):
     assert published("targets") == 2
 
 
+@pytest.mark.parametrize("name", ["1.root.json", "1.targets.json"])
+def test_nobody_is_asked_to_sign_on_top_of_a_copy_that_the_web_tier_has_changed(started, place, name):
+    from workunits.models import TrustFile
+
+    content = bytes(TrustFile.objects.get(name=name).content)
+    TrustFile.objects.filter(name=name).update(content=content.replace(b'"version":1', b'"version":1 ,"x":1'))
+    for command in ("trust_config", "trust_rotate"):
+        arguments = ["--refresh-seconds", 60] if command == "trust_config" else ["targets"]
+        with pytest.raises(CommandError, match="cannot be believed, somebody has changed it"):
+            manage(command, *arguments, "--out", place / "new")
+    assert not (place / "new").exists()
+
+
+def test_a_configuration_that_the_web_tier_has_changed_is_not_built_on(started, place):
+    from workunits.models import TrustFile
+
+    (shown,) = TrustFile.objects.filter(name__startswith="targets/client/", name__endswith=".config.json")
+    changed = bytes(shown.content).replace(b"fleet.example", b"thief.example")
+    TrustFile.objects.filter(name=shown.name).update(content=changed)
+    with pytest.raises(CommandError, match="is not the file that was signed"):
+        manage("trust_config", "--refresh-seconds", 60, "--out", place / "new")
+    assert not (place / "new").exists()
+
+
+def test_what_is_staged_says_which_fleet_it_is_for_and_makes_its_folder(started, place):
+    said = manage("trust_rotate", "root", "--out", place / "not" / "there")
+    assert (place / "not" / "there" / "root.staged.json").exists()
+    (line,) = [line for line in manage("trust_status").splitlines() if "first root" in line]
+    assert line.split()[-1] in said
+
+
+def test_a_wheel_that_is_not_there_is_one_sentence(started, place):
+    with pytest.raises(CommandError, match=r"c-1\.0-py3-none-any\.whl: No such file"):
+        manage("trust_release", place / "c-1.0-py3-none-any.whl")
+
+
 def test_stop_and_resume(started, place, serve):
     assert "Ordered" in manage("trust_stop")
     serve()

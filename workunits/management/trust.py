@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 from argparse import ArgumentParser
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
 from workunits.store.trust_files import get_trust_file, give_order, list_published
@@ -23,6 +25,7 @@ from workunits.trust.offline import CarConfig, Holders, first_root, first_target
 from workunits.trust.staged import Staged
 
 PASSWORD_VARIABLE: Final = "FLEET_TRUST_PASSWORD"  # noqa: S105 - a variable's name
+_NOTHING: Final = "no {role} is published yet: is the admission service running, was trust_init published?"
 DEMO_KEYS: Final = ("alice", "bob", "carol")
 
 
@@ -37,6 +40,10 @@ class TrustCommand(BaseCommand):
             self.run(options)
         except TrustError as refusal:
             raise CommandError(str(refusal)) from None
+        except OSError as problem:
+            if problem.filename is None:
+                raise
+            raise CommandError(f"{problem.filename}: {problem.strerror}.") from None
 
     def run(self, options: dict[str, Any]) -> None:
         """Do what the command is for. Raises TrustError."""
@@ -44,8 +51,11 @@ class TrustCommand(BaseCommand):
 
     def stage(self, staged: Staged, out: Path) -> None:
         """Write a staged change and say what comes next."""
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(staged.to_bytes())
         self.stdout.write(f"Staged {staged.role} version {staged.metadata.signed.version} in {out}.")
+        if fingerprint := first_fingerprint():
+            self.stdout.write(f"It follows what is published under the first root {fingerprint}: is that your fleet's?")
         self.stdout.write(f"Next: `manage.py trust_sign {out} --key KEY` by each of those who must sign, then")
         self.stdout.write(f"`manage.py trust_publish {out}`.")
 
@@ -69,13 +79,35 @@ def read_password(path: Path, *, is_new: bool = False) -> str:
 
 
 def read_root() -> Metadata[Root]:
-    """Return the newest published root. Raises TrustError where there is none."""
-    return _read_newest(names.ROOT)
+    """Return the newest published root, each verified by the one before. Raises TrustError where there is none.
+
+    What people sign next is built on it, and the web tier might have written to the copy that is read here. Whether
+    the first root is the fleet's own is told by its fingerprint, which `stage` shows.
+    """
+    root = _read(names.ROOT, 1, None)
+    if root is None:
+        raise TrustError(_NOTHING.format(role=names.ROOT))
+    while (following := _read(names.ROOT, root.signed.version + 1, root.signed)) is not None:
+        root = following
+    return root
 
 
 def read_targets() -> Metadata[Targets]:
-    """Return the published targets. Raises TrustError where there are none."""
-    return _read_newest(names.TARGETS)
+    """Return the published targets, verified by the newest root. Raises TrustError where there are none."""
+    root = read_root().signed
+    versions = [
+        version for name, version in list_published().items() if name == names.file_name(names.TARGETS, version)
+    ]
+    targets = _read(names.TARGETS, max(versions), root) if versions else None
+    if targets is None:
+        raise TrustError(_NOTHING.format(role=names.TARGETS))
+    return targets
+
+
+def first_fingerprint() -> str:
+    """Return the SHA-256 of the first root, empty where none is published; owners know it by another way."""
+    found = get_trust_file(names.file_name(names.ROOT, 1))
+    return hashlib.sha256(found[0]).hexdigest() if found else ""
 
 
 def read_target(path: str) -> Any:
@@ -84,15 +116,29 @@ def read_target(path: str) -> Any:
     found = get_trust_file(names.target_name(path, target.hashes["sha256"]))
     if found is None:
         raise TrustError(f"{path} is not among the published files")
+    try:
+        target.verify_length_and_hashes(found[0])
+    except RepositoryError:
+        raise TrustError(f"the published {path} is not the file that was signed, somebody has changed it") from None
     return json.loads(found[0])
 
 
-def _read_newest(role: str) -> Metadata[Any]:
-    versions = [version for name, version in list_published().items() if name == names.file_name(role, version)]
-    found = get_trust_file(names.file_name(role, max(versions))) if versions else None
+def _read(role: str, version: int, delegator: Root | None) -> Metadata[Any] | None:
+    """Return a published file with enough signatures of the delegator's keys, and (a root) of its own."""
+    name = names.file_name(role, version)
+    found = get_trust_file(name)
     if found is None:
-        raise TrustError(f"no {role} is published yet: is the admission service running, was trust_init published?")
-    return Metadata.from_bytes(found[0])
+        return None
+    try:
+        metadata: Metadata[Any] = Metadata.from_bytes(found[0])
+        own = [metadata.signed] if role == names.ROOT else []
+        for known in own if delegator is None else [delegator, *own]:
+            known.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+    except RepositoryError as error:
+        raise TrustError(f"the published {name} cannot be believed, somebody has changed it: {error}") from None
+    if metadata.signed.version != version:
+        raise TrustError(f"the published {name} is version {metadata.signed.version}: somebody has exchanged it")
+    return metadata
 
 
 # -- demonstrations ----------------------------------------------------------------------------------------------

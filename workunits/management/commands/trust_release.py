@@ -22,7 +22,7 @@ class Command(TrustCommand):
         parser.add_argument("wheel", type=Path)
         parser.add_argument("--channel", default="stable")
         parser.add_argument("--ring", type=float, default=100.0, metavar="PERCENT", help="share of the cars")
-        parser.add_argument("--security", action="store_true", help="cars may take it while they work")
+        parser.add_argument("--security", action="store_true", help="cars do not wait for a plug")
         add_out(parser, "targets.staged.json")
 
     def run(self, options: dict[str, Any]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 from django.utils import timezone
 from tuf.api.metadata import Metadata
 
-from workunits.management.trust import TrustCommand, read_root, read_targets
+from workunits.management.trust import TrustCommand, first_fingerprint, read_root, read_targets
 from workunits.store.admissions import count_admissions
 from workunits.store.trust_files import get_log_end, get_trust_file, list_open_orders, list_published
 from workunits.trust import names
@@ -31,8 +30,7 @@ class Command(TrustCommand):
         for name, metadata in ((names.ROOT, root), (names.TARGETS, targets)):
             if (metadata.signed.expires - now).days < WARN_DAYS:
                 self.stdout.write(f"Renew {name} soon: trust_rotate {name}, trust_sign, trust_publish.")
-        first = get_trust_file(names.file_name(names.ROOT, 1))
-        self.stdout.write(f"first root  sha256 {hashlib.sha256(first[0] if first else b'').hexdigest()}")
+        self.stdout.write(f"first root  sha256 {first_fingerprint()}")
         count, last = get_log_end()
         self.stdout.write(f"log         {count} entries, head {last or '-'}")
         states = ", ".join(f"{number} {state}" for state, number in count_admissions().items())
