@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from fleetclient.update.folder import INSTALLED
 from fleetclient.update.launcher import Launcher
 from fleetclient.update.place import find_state_dir
 
@@ -20,7 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     launcher = Launcher(state_dir=find_state_dir(given), arguments=given)
     if "run" in given[:1]:
         raise SystemExit(launcher.run())
-    launcher.replace_process(launcher.choose())
+    version = launcher.choose()
+    if version != INSTALLED:
+        launcher.replace_process(version)
+    from fleetclient.cli import main as run_command
+
+    raise SystemExit(run_command(given))
 
 
 if __name__ == "__main__":

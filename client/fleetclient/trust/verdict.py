@@ -55,7 +55,7 @@ class SignedConfig:
 class Channel:
     """One line of client releases: what a car that follows it should run.
 
-    `ring_percent` is the share of cars that take it now; `is_security` allows an update while the car works.
+    `ring_percent` is the share of cars that take it now; `is_security`: do not wait for a plug.
     """
 
     version: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -214,3 +216,19 @@ def test_the_child_finds_its_own_version_first_wherever_it_is_started(state: Pat
     assert found == str(state / "client" / "versions" / "0.2.0" / "fleetclient" / "__init__.py")
     assert installed_path == str(CLIENT_ROOT) == os.fspath(CLIENT_ROOT)
     assert is_supervised
+
+
+def test_every_other_command_runs_in_the_version_that_is_current(state: Path) -> None:
+    config = state / "car.toml"
+    config.write_text('state_dir = "."\n')
+
+    def ask() -> str:
+        command = [sys.executable, "-P", "-m", "fleetclient.launch", "status", "--config", str(config)]
+        environment = {**os.environ, "PYTHONPATH": str(CLIENT_ROOT), "TEST_STATE": str(state)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+
+    assert ask() != ""
+    assert started(state) == []
+    install(state, "99.0.0", "print('the new one')")
+    assert ask() == "the new one\n"
+    assert (state / "started").read_text() == f"99.0.0 status --config {config}\n"
