@@ -7,3 +7,8 @@ A benchmark is a module with two functions, listed in `bench.__main__.BENCHMARKS
 
 Each starts its own services in a folder that is removed afterwards.
 """
+
+import os
+
+# onnxruntime sends reports over the network otherwise, from a thread that its import starts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

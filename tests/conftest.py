@@ -20,6 +20,8 @@ from hypothesis import settings as hypothesis_settings
 from fleetcompute.embedded import EmbeddedError, Services
 from fleetcompute.embedded.identity import erase_data
 
+# onnxruntime sends reports over the network otherwise, from a thread that its import starts.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 HOME = Path(tempfile.mkdtemp(prefix="fleetcompute-tests-"))
 
 
