@@ -266,6 +266,14 @@ def test_a_wheel_that_is_not_there_is_one_sentence(started, place):
         manage("trust_release", place / "c-1.0-py3-none-any.whl")
 
 
+def test_what_a_killed_service_was_examining_is_removed_by_the_next_one(started, place, serve):
+    left = place / "admission" / "examining-killed"
+    left.mkdir()
+    (left / "model.onnx").write_bytes(bytes(1000))
+    serve()
+    assert not left.exists()
+
+
 def test_stop_and_resume(started, place, serve):
     assert "Ordered" in manage("trust_stop")
     serve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from datetime import timedelta
 
 import pytest
@@ -333,6 +334,25 @@ def test_two_services_never_share_a_folder(keys):
     with keys.folder.lock(), pytest.raises(FolderBusy):
         keys.folder.lock()
     keys.folder.lock().close()
+
+
+def test_an_operator_and_the_service_change_the_list_of_revoked_models_at_once_and_none_is_lost(keys):
+    numbers = range(40)
+    keys.folder.write_denied(f"{number:064x}" for number in numbers if number % 2)
+
+    def change(start, act):
+        for number in numbers[start::2]:
+            act(f"{number:064x}")
+
+    threads = [
+        threading.Thread(target=change, args=each)
+        for each in ((0, keys.folder.deny), (1, AdmissionFolder(keys.folder.path).allow))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert keys.folder.read_denied() == {f"{number:064x}" for number in numbers if not number % 2}
 
 
 # -- the log ---------------------------------------------------------------------------------------------------

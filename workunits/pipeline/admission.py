@@ -101,7 +101,7 @@ class AdmissionService:
     def _revoke(self, sha256: str, now: datetime) -> str:
         folder = self._repository.folder
         # First of all: whatever happens next, it is not admitted again.
-        folder.write_denied(folder.read_denied() | {sha256})
+        folder.deny(sha256)
         if self._repository.is_log_ahead and self._repository.can_sign:
             self._repository.sign(now=now)  # a run that was cut off has logged models that it did not list
         listed = self._repository.find(sha256)

@@ -22,6 +22,7 @@ from workunits.sandbox.admit import admit
 from workunits.sandbox.report import AdmissionRequest, ModelFacts
 from workunits.store.admissions import AskedModel
 from workunits.store.blobs import BlobMissing, get_blob_store
+from workunits.trust.folder import SCRATCH_PREFIX
 
 # The dry run's peak of memory differs between two runs; everything else must be equal.
 MEMORY_RATIO_MAX: Final = 1.5
@@ -56,7 +57,7 @@ def examine_model(asked: AskedModel, *, scratch: Path, examine: Examine = admit)
     Raises ModelRefused or NotAsStated.
     """
     request = _read_request(asked.request)
-    with tempfile.TemporaryDirectory(prefix="examining-", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch) as folder:
         copy = Path(folder) / "model.onnx"
         try:
             with get_blob_store().local_path(asked.sha256) as path:

@@ -13,16 +13,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO, ClassVar, Final
 
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workunits.trust.errors import TrustError
 from workunits.trust.keys import load_signer, make_key, public_document, read_public
 from workunits.trust.names import ONLINE_ROLES
+
+SCRATCH_PREFIX: Final = "examining-"
 
 
 class FolderUnsafe(TrustError):
@@ -111,6 +115,27 @@ class AdmissionFolder:
     def write_denied(self, sha256s: Iterable[str]) -> None:
         """Replace the list of models that must not be admitted."""
         write_file(self._denied, json.dumps(sorted(sha256s)).encode())
+
+    def deny(self, sha256: str) -> None:
+        """Put a model on the list; the service and an operator's command may change it at the same moment."""
+        with self._denied_alone():
+            self.write_denied(self.read_denied() | {sha256})
+
+    def allow(self, sha256: str) -> None:
+        """Take a model off the list."""
+        with self._denied_alone():
+            self.write_denied(self.read_denied() - {sha256})
+
+    @contextmanager
+    def _denied_alone(self) -> Iterator[None]:
+        with (self.path / "denied.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def clear_scratch(self) -> None:
+        """Remove the copies of models that a service which was killed had begun to examine."""
+        for folder in self.path.glob(f"{SCRATCH_PREFIX}*"):
+            shutil.rmtree(folder)
 
     @property
     def is_stopped(self) -> bool:

@@ -61,6 +61,7 @@ class Command(TrustCommand):
         with folder.lock():
             if not claim_publishing():
                 raise TrustError("another admission service publishes into this database")
+            folder.clear_scratch()
             repository = Repository(folder, bin_bits=options["bin_bits"], lifetimes=lifetimes)
             _serve(AdmissionService(repository), poll_seconds=options["poll_seconds"], is_once=options["once"])
 

@@ -30,7 +30,7 @@ class Command(TrustCommand):
         if options["again"]:
             folder = AdmissionFolder(options["folder"])
             folder.check()
-            folder.write_denied(folder.read_denied() - {sha256})
+            folder.allow(sha256)
         if not ask_again(sha256, now=timezone.now()):
             raise TrustError(f"no researcher has brought a model with the hash {sha256}")
         self.stdout.write("Asked. `manage.py trust_status` shows what comes of it.")
