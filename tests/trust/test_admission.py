@@ -202,6 +202,26 @@ def test_an_examination_that_kills_the_service_is_not_repeated_for_ever(upload, 
     assert state_of(model) == ("refused", "its examination ended the admission service again and again")
 
 
+def test_an_outage_of_the_blob_store_is_not_held_against_the_models_that_wait(upload, start, monkeypatch):
+    from workunits.pipeline import examine
+
+    model = upload()
+
+    def unreachable():
+        raise ConnectionError("the blob store does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(examine, "get_blob_store", unreachable)
+        for _ in range(4):
+            service, _ = start()
+            with pytest.raises(ConnectionError):
+                service.run_once(clock=at())
+    assert state_of(model) == ("requested", "")
+    service, _ = start()
+    service.run_once(clock=at())
+    assert state_of(model) == ("signed", "")
+
+
 def test_a_service_that_died_between_signing_and_publishing_publishes_at_its_next_start(upload, start, monkeypatch):
     from workunits.pipeline import admission
 

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from workunits.models import ModelAdmission, TrustOrder
 from workunits.pipeline.examine import Examine, NotAsStated, examine_model
 from workunits.sandbox.admit import ModelRefused, admit
-from workunits.store.admissions import AskedModel, Decision, record_decisions, record_revoked, take_asked
+from workunits.sandbox.report import AdmissionRequest, ModelFacts
+from workunits.store.admissions import AskedModel, Decision, note_attempt, record_decisions, record_revoked, take_asked
 from workunits.store.trust_files import (
     PublishedFile,
     close_order,
@@ -152,7 +154,7 @@ class AdmissionService:
         if asked.attempts >= ATTEMPTS_MAX:
             return _refused(asked, "its examination ended the admission service again and again")
         try:
-            facts, size_bytes = examine_model(asked, scratch=self._repository.folder.path, examine=self._examine)
+            facts, size_bytes = examine_model(asked, scratch=self._repository.folder.path, examine=self._counted(asked))
         except NotAsStated as difference:
             return _refused(asked, str(difference))
         listed = self._repository.find(asked.sha256)
@@ -161,6 +163,15 @@ class AdmissionService:
         else:
             index = self._log_once(asked.sha256, size_bytes, facts, entries, now)
         return Decision(model_id=asked.model_id, state=ModelAdmission.State.SIGNED, log_index=index)
+
+    def _counted(self, asked: AskedModel) -> Examine:
+        """Return the examination, counted as an attempt once the bytes are here: an outage is no model's fault."""
+
+        def examine(path: Path, request: AdmissionRequest) -> ModelFacts:
+            note_attempt(asked.model_id)
+            return self._examine(path, request)
+
+        return examine
 
     def _log_once(
         self, sha256: str, size_bytes: int, facts: Mapping[str, Any], entries: dict[str, Entry], now: datetime

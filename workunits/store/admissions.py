@@ -55,12 +55,11 @@ def note_awaiting(batch_id: int, *, reason: str) -> None:
 
 
 def take_asked(*, without: Collection[int] = ()) -> AskedModel | None:
-    """Return the model that waits longest, marked with one more attempt; None where none waits but those named."""
+    """Return the model that waits longest; None where none waits but those named."""
     waiting = ModelAdmission.objects.filter(state=ModelAdmission.State.REQUESTED).exclude(model_id__in=without)
     row = waiting.order_by("requested_at", "model_id").select_related("model__blob").first()
     if row is None:
         return None
-    ModelAdmission.objects.filter(model_id=row.model_id).update(attempts=F("attempts") + 1)
     return AskedModel(
         model_id=row.model_id,
         sha256=row.model.blob_id,
@@ -77,6 +76,11 @@ def take_asked(*, without: Collection[int] = ()) -> AskedModel | None:
         },
         attempts=row.attempts,
     )
+
+
+def note_attempt(model_id: int) -> None:
+    """Remember that a model's examination begins, in case that it ends this process."""
+    ModelAdmission.objects.filter(model_id=model_id).update(attempts=F("attempts") + 1)
 
 
 def record_decisions(decisions: Sequence[Decision], *, now: datetime) -> None:
