@@ -488,3 +488,44 @@ def test_a_queue_longer_than_one_signing_blames_nobody_for_waiting(upload, start
 def test_a_batch_does_not_wait_where_admission_is_not_required(batch, settings):
     settings.FLEET_ADMISSION_REQUIRED = False
     assert split(batch) == (True, "in_progress", "")
+
+
+def test_the_rights_in_the_guide_are_enough_for_both_tiers_and_no_more(upload, start, keys, settings):
+    guide = (Path(settings.BASE_DIR) / "docs" / "how-to" / "keep-the-keys.md").read_text()
+    rights = [line.strip() for line in guide.splitlines() if line.startswith(("    GRANT ", "    REVOKE "))]
+    assert len(rights) > 4
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE fleet_admission; CREATE ROLE fleet_web")
+        cursor.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fleet_web")
+        cursor.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO fleet_web")
+        cursor.execute("; ".join(rights))
+
+    def as_role(name):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {name}")
+
+    as_role("fleet_web")
+    model = upload()
+    for staged in keys.first():
+        order("publish", content=staged.to_bytes())
+    order("revoke", sha256="0" * 64)
+    for statement in (
+        "UPDATE trust_file SET content = ''",
+        "UPDATE model_admission SET state = 'signed', log_index = 0, decided_at = now()",
+        "DELETE FROM trust_order",
+        "INSERT INTO admission_log VALUES (0, '', '', 0, '', '', '', '')",
+    ):
+        with pytest.raises(Error, match="permission denied"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    as_role("fleet_admission")
+    service, _ = start()
+    service.run_once(clock=at())
+    assert state_of(model) == ("signed", "")
+    for statement in (
+        "UPDATE model SET name = ''",
+        "SELECT public_key FROM vehicle",
+        "INSERT INTO trust_order DEFAULT VALUES",
+    ):
+        with pytest.raises(Error, match="permission denied"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    as_role("none")
