@@ -72,9 +72,15 @@ class BenchCar(Car):
 
     def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = READY_SECONDS) -> None:
         """Return when it holds. Raises StageError with the end of the client's log."""
-        if not wait_until(lambda: condition() or not self.is_running, seconds=seconds) or not condition():
-            last = self.log_path.read_text(errors="replace")[-2000:]
-            raise StageError(f"{what}: not within {seconds:.0f} s. The client's log ends with:\n{last}")
+        wait_until(lambda: condition() or not self.is_running, seconds=seconds)
+        if condition():
+            return
+        how = f"not within {seconds:.0f} s" if self.is_running else f"the client ended with status {self._status()}"
+        last = self.log_path.read_text(errors="replace")[-2000:]
+        raise StageError(f"{what}: {how}. The client's log ends with:\n{last}")
+
+    def _status(self) -> int | None:
+        return self._child.process.poll() if self._child is not None else None
 
 
 @contextmanager
