@@ -5,11 +5,14 @@ While the cache does not answer nobody is counted: an outage of the broker must 
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from typing import Any, Final, cast
 
+from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,6 +41,22 @@ def count_call(subject: str) -> tuple[int, int]:
     except (RedisError, OSError) as problem:
         log.warning("calls are not counted, the cache does not answer: %s", problem)
     return count, max(1, int((window + 1) * WINDOW_SECONDS - now))
+
+
+def caller_network(request: HttpRequest) -> str:
+    """Return whose calls are counted together where nobody has said who he is: an IPv4 address, an IPv6 /64.
+
+    A household has a whole /64, so its single addresses would never reach a limit.
+    """
+    header = settings.FLEET_CLIENT_ADDRESS_HEADER
+    stated = request.headers.get(header, "") if header else request.META.get("REMOTE_ADDR", "")
+    try:
+        address = ipaddress.ip_address(stated)
+    except ValueError:
+        return ""  # a Unix socket has none, and a proxy that forgets the header has one limit for all
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 class KeyThrottle(BaseThrottle):

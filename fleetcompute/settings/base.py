@@ -69,6 +69,8 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 # Where people and cars reach this installation: links in messages and the address that a pairing car shows.
 FLEET_PUBLIC_URL: str = (env.text("FLEET_PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
+# Where a proxy in front writes the caller's address, overwriting what the caller wrote there; else the socket tells it.
+FLEET_CLIENT_ADDRESS_HEADER: str = env.text("FLEET_CLIENT_ADDRESS_HEADER") or ""
 
 TEMPLATES = [
     {

@@ -315,6 +315,15 @@ def test_the_service_refuses_to_examine_where_a_model_could_reach_its_keys(start
     manage("admission_service", "--once", "--folder", place / "admission", "--accept-weak-sandbox")
 
 
+def test_the_service_refuses_a_pooler_that_would_lose_its_lock(started, place, settings):
+    settings.DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    try:
+        with pytest.raises(CommandError, match="connect to PostgreSQL itself"):
+            manage("admission_service", "--once", *QUICK, "--folder", place / "admission")
+    finally:
+        settings.DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = False
+
+
 def test_a_demonstration_starts_by_itself_and_learns_new_addresses(place, settings):
     settings.FLEET_HOME = place
     for origin, version in (("http://127.0.0.1:1", 1), ("http://127.0.0.1:2", 2), ("http://127.0.0.1:2", 2)):

@@ -9,9 +9,10 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from fleetclient.signing import AnswerVerifier, RequestSigner, pairing_key_id
+from fleetcompute.api.throttles import caller_network
 from fleetcompute.api.vehicle.signing import get_director
 from tests.engine.factories import make_owner
 from tests.vehicle_api.signed_car import AUTHORITY, BASE, problem
@@ -109,6 +110,24 @@ def test_a_body_that_is_no_json_object_is_malformed():
 def test_a_wrong_grant_type_is_malformed():
     response, _ = poll(start().json()["device_code"], grant_type="password")
     assert problem(response) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("header", "environ", "counted"),
+    [
+        ("", {"REMOTE_ADDR": "192.0.2.7"}, "192.0.2.7"),
+        ("", {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
+        ("", {"REMOTE_ADDR": "2001:db8:1:2:ffff::1"}, "2001:db8:1:2::/64"),
+        ("", {"REMOTE_ADDR": "::ffff:192.0.2.7"}, "192.0.2.7"),
+        ("", {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_REAL_IP": "192.0.2.7"}, "192.0.2.1"),
+        ("X-Real-IP", {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_REAL_IP": "192.0.2.7"}, "192.0.2.7"),
+        ("X-Real-IP", {"REMOTE_ADDR": "192.0.2.1"}, ""),
+        ("X-Real-IP", {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_REAL_IP": "x" * 5000}, ""),
+    ],
+)
+def test_a_household_is_counted_as_one_and_all_behind_a_proxy_are_not(settings, header, environ, counted):
+    settings.FLEET_CLIENT_ADDRESS_HEADER = header
+    assert caller_network(RequestFactory().get("/", **environ)) == counted
 
 
 def test_an_address_that_starts_too_many_pairings_has_to_wait(monkeypatch):

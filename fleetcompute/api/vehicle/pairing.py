@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
 from fleetcompute.api.errors import Malformed, problem_response
-from fleetcompute.api.throttles import count_call
+from fleetcompute.api.throttles import caller_network, count_call
 from fleetcompute.api.vehicle.answers import signed_json
 from fleetcompute.api.vehicle.guard import (
     VehicleUnknown,
@@ -26,7 +26,7 @@ from workunits.pipeline import enrol
 from workunits.pipeline.identity import rotate_key
 
 PAIRING_BYTES_MAX = 4096
-# Whoever asks is not known yet; a house, a depot or a proxy counts as one address.
+# Whoever asks is not known yet; a house or a depot counts as one address.
 PAIRINGS_PER_WINDOW = 60
 ROTATIONS_PER_WINDOW = 5
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -75,7 +75,7 @@ def device(request: HttpRequest) -> HttpResponseBase:
     """Start a pairing for a public key and return the code to show."""
     if request.method != "POST":
         raise MethodNotAllowed("pair/device takes POST")
-    calls, left_seconds = count_call(f"pair:{request.META.get('REMOTE_ADDR', '')}")
+    calls, left_seconds = count_call(f"pair:{caller_network(request)}")
     if calls > PAIRINGS_PER_WINDOW:
         raise TooManyPairings(f"at most {PAIRINGS_PER_WINDOW} a minute from one address; wait {left_seconds} s")
     content = _read_json(read_body(request, bytes_max=PAIRING_BYTES_MAX))

@@ -58,6 +58,10 @@ class Command(TrustCommand):
             raise TrustError(f"--bin-bits must be 1 to {names.BIN_BITS_MAX}")
         lifetime = timedelta(hours=options["timestamp_hours"])
         lifetimes = Lifetimes(timestamp=lifetime, timestamp_period=min(names.TIMESTAMP_PERIOD, lifetime / 2))
+        if settings.DATABASES["default"].get("DISABLE_SERVER_SIDE_CURSORS"):
+            raise TrustError(
+                "a pooler would lose the lock that keeps a second service out: connect to PostgreSQL itself"
+            )
         with folder.lock():
             if not claim_publishing():
                 raise TrustError("another admission service publishes into this database")
