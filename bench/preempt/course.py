@@ -79,18 +79,18 @@ def leave_often(stage: Stage, connection: Connection, *, count: int, random: ran
     found = []
     for number in range(count):
         departure = DEPARTURES[number % len(DEPARTURES)]
-        wait_until_working(stage.car)
+        runner = wait_until_working(stage.car)
         time.sleep(random.uniform(0.0, MOMENT_SECONDS_MAX))
-        found.append(leave_once(stage, connection, departure))
+        found.append(leave_once(stage, connection, departure, runner=runner))
         departure.end(stage.teslamate)
         if (number + 1) % 20 == 0:
             print(f"{number + 1} of {count} departures", file=sys.stderr, flush=True)
     return found
 
 
-def leave_once(stage: Stage, connection: Connection, departure: Departure) -> Preemption:
+def leave_once(stage: Stage, connection: Connection, departure: Departure, *, runner: int) -> Preemption:
     """Let the car leave, and time what follows. Raises StageError when the runner goes on or nothing comes back."""
-    with RunnerWatch(stage.car.pid) as watch, coming_first():
+    with RunnerWatch(runner) as watch, coming_first():
         if not watch.is_there:
             raise StageError("the runner has gone without a departure")
         left_at = departure.happen(stage.teslamate)
@@ -111,16 +111,28 @@ def leave_once(stage: Stage, connection: Connection, departure: Departure) -> Pr
     )
 
 
-def wait_until_working(car: BenchCar) -> None:
-    """Return when a runner computes. Raises StageError when none does."""
-    car.wait(lambda: _has_runner(car), "a runner with a model", seconds=WORK_SECONDS_MAX)
-    runner = family(car.pid)[1:]
-    loaded = processor_seconds(runner)
+def wait_until_working(car: BenchCar) -> int:
+    """Return a runner that computes. Raises StageError when none does."""
+    car.wait(lambda: find_runner(car) is not None, "a runner with a model", seconds=WORK_SECONDS_MAX)
+    runner = find_runner(car)
+    if runner is None:
+        raise StageError("the runner has gone without a departure")
+    loaded = processor_seconds([runner])
     car.wait(
-        lambda: processor_seconds(runner) >= loaded + WORKING_SECONDS,
+        lambda: processor_seconds([runner]) >= loaded + WORKING_SECONDS,
         "a runner that computes",
         seconds=WORK_SECONDS_MAX,
     )
+    return runner
+
+
+def find_runner(car: BenchCar) -> int | None:
+    """Return the runner that has its model, None when there is none. The agent has other children now and then."""
+    started, ready = car.events("runner_started"), car.events("runner_ready")
+    if not started or len(ready) < len(started):
+        return None
+    pid = int(started[-1]["pid"])
+    return pid if pid in family(car.pid) else None
 
 
 def count_leased(connection: Connection) -> int:
@@ -153,11 +165,6 @@ def make_report(found: Sequence[Preemption], *, load: float) -> dict[str, object
         "missed": [name for name, is_missed in targets.items() if is_missed],
         "machine": describe_machine(),
     }
-
-
-def _has_runner(car: BenchCar) -> bool:
-    started, ready = len(car.events("runner_started")), len(car.events("runner_ready"))
-    return 0 < started <= ready and len(family(car.pid)) > 1
 
 
 @contextmanager

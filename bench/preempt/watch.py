@@ -17,10 +17,10 @@ _STILL: Final = frozenset("TtZXx")
 
 
 class RunnerWatch:
-    """All threads of an agent's children, by files held open; use it as a context manager."""
+    """All threads of a runner and of its children, by files held open; use it as a context manager."""
 
-    def __init__(self, agent_pid: int) -> None:
-        self._pids = family(agent_pid)[1:]
+    def __init__(self, runner_pid: int) -> None:
+        self._pids = family(runner_pid)
         self._states: list[int] = []
         self._times: list[int] = []
 

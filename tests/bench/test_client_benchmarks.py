@@ -28,7 +28,7 @@ from bench.client.memory import (
 from bench.client.stage import BenchCar
 from bench.demo.cast import CARS
 from bench.efficiency.rates import FinishedUnit, Segment, rate_of, rate_of_units, read_units
-from bench.preempt.course import Preemption, make_report
+from bench.preempt.course import Preemption, find_runner, make_report
 from bench.preempt.signals import DEPARTURES
 from bench.preempt.watch import RunnerWatch
 from bench.preempt.workload import make_workload
@@ -56,7 +56,7 @@ def busy_parent() -> Iterator[int]:
 
 def test_a_stopped_runner_is_seen_still_and_burns_nothing(busy_parent: int) -> None:
     child = family(busy_parent)[1]
-    with RunnerWatch(busy_parent) as watch:
+    with RunnerWatch(child) as watch:
         assert watch.is_there
         assert not watch.is_still()
         assert watch.burns_afterwards() > 0
@@ -73,7 +73,7 @@ def test_a_stopped_runner_is_seen_still_and_burns_nothing(busy_parent: int) -> N
 
 
 def test_a_runner_that_goes_on_is_never_seen_still(busy_parent: int) -> None:
-    with RunnerWatch(busy_parent) as watch:
+    with RunnerWatch(family(busy_parent)[1]) as watch:
         assert watch.wait_still(seconds=0.05) is None
 
 
@@ -107,6 +107,21 @@ def test_finished_units_are_read_from_the_clients_log(tmp_path: Path) -> None:
     car.log_path.write_text("for people\n" + "".join(json.dumps(line) + "\n" for line in lines) + '{"half')
     assert read_units(car) == [FinishedUnit(at=1767225601.5, rows=512)]
     assert len(car.events("leased")) == 1
+
+
+def test_the_runner_is_the_last_one_that_has_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    car = BenchCar(CARS[0], folder=tmp_path, origin="http://127.0.0.1:1")
+    monkeypatch.setattr(BenchCar, "pid", os.getpid())
+    started, ready = ({"event": name, "pid": os.getpid()} for name in ("runner_started", "runner_ready"))
+    for lines, expected in (
+        ([], None),
+        ([started], None),
+        ([started, ready], os.getpid()),
+        ([started, ready, started], None),
+        ([started, ready, {**started, "pid": 1}, ready], None),
+    ):
+        car.log_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert find_runner(car) == expected
 
 
 def test_every_departure_forbids_work_and_its_end_allows_it() -> None:
