@@ -72,8 +72,12 @@ class AdmissionService:
     # -- orders ------------------------------------------------------------------------------------------------
 
     def _obey(self, now: datetime) -> int:
-        orders = list_open_orders()
-        for order in orders:
+        done = 0
+        for order in list_open_orders():
+            if order.kind == TrustOrder.Kind.REVOKE and not self._repository.can_sign:
+                # A folder that was rebuilt lists the model and cannot unlist it yet; the order waits for its keys.
+                self._repository.folder.deny(order.sha256)
+                continue
             try:
                 outcome = self._obey_one(order, now)
             except TrustError as refusal:
@@ -81,7 +85,8 @@ class AdmissionService:
                 log.warning("order %d (%s) refused: %s", order.id, order.kind, refusal)
             self._publish(now)
             close_order(order.id, outcome=outcome, now=now)
-        return len(orders)
+            done += 1
+        return done
 
     def _obey_one(self, order: TrustOrder, now: datetime) -> str:
         if order.kind == TrustOrder.Kind.STOP:
