@@ -6,6 +6,7 @@ fetched are returned as hand-backs, which the loop writes down.
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 
 from fleetclient.agent.background import Ended
@@ -24,6 +25,7 @@ UPLOAD = "upload"
 ATTEMPTS_MAX = 3
 DETAIL_CHARS = 300
 
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The server has ended the replica or will not take these bytes, whatever is tried.
 _UPLOAD_ENDS = frozenset({400, 403, 404, 410, 413, 422})
 
@@ -132,11 +134,11 @@ class Courier:
             self._wait(UPLOAD, error, now)
 
     def _fetch_failed(self, unit: Unit, error: Exception, now: float) -> HandBack | None:
-        if isinstance(error, CacheFull | OSError):
+        if isinstance(error, CacheFull) or (isinstance(error, OSError) and error.errno in _DISK_FULL):
             return _hand_back(unit, "error", "disk_full", error)
         if isinstance(error, ServerRefused) and error.problem == "blob_not_leased":
             return _hand_back(unit, "returned", "not_wanted", error)
-        if isinstance(error, DigestMismatch):
+        if isinstance(error, DigestMismatch | OSError):
             self._attempts[unit.token] += 1
             if self._is_tired(unit):
                 is_input = isinstance(error, InputDigestMismatch)

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,8 @@ def with_server(process: CarProcess, origin: str, fleet: FakeFleet) -> CarProces
 
 def is_listening_to_signals(process: CarProcess) -> bool:
     """True once SIGTERM is caught: bit 14 of the mask of caught signals."""
-    status = dict(line.split(":\t") for line in open(f"/proc/{process.pid}/status").read().splitlines() if ":\t" in line)
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    status = dict(line.split(":\t") for line in lines if ":\t" in line)
     return bool(int(status["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
 
 
@@ -161,9 +163,7 @@ def test_sighup_reads_the_owners_rules_anew(fleet: FakeFleet, car_process: MakeP
     wait_until(lambda: bool(fleet.syncs[-1]["state"]["eligible"]))
 
 
-def test_stop_now_freezes_at_once_hands_back_and_outlives_a_restart(
-    fleet: FakeFleet, car_process: MakeProcess
-) -> None:
+def test_stop_now_freezes_at_once_hands_back_and_outlives_a_restart(fleet: FakeFleet, car_process: MakeProcess) -> None:
     fleet.next_sync_seconds = 1000.0
     add_slow_units(fleet, 2, rows=4000)
     process = car_process(SLOW).start()
