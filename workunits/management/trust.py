@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import logging
 import os
 from argparse import ArgumentParser
 from datetime import datetime
@@ -36,6 +37,7 @@ class TrustCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; what it refuses becomes one sentence."""
+        logging.getLogger("tuf").setLevel(logging.WARNING)  # it tells of every key that has not signed
         try:
             self.run(options)
         except TrustError as refusal:

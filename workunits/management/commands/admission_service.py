@@ -71,7 +71,6 @@ class Command(TrustCommand):
 
 
 def _serve(service: AdmissionService, *, poll_seconds: float, is_once: bool) -> None:
-    logging.getLogger("tuf").setLevel(logging.WARNING)  # it tells of every key that has not signed
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
