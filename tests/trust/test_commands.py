@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,21 @@ def test_a_signer_sees_the_change_before_he_signs(started, place):
     said = manage("trust_sign", place / "targets.staged.json")
     assert '"https://a.example"' in said
     assert "has 0 of 2 signatures" in said
+
+
+def test_a_stick_that_is_full_does_not_lose_the_signatures_it_had(started, place):
+    path = place / "targets.staged.json"
+    manage("trust_rotate", "targets", "--out", place)
+    manage("trust_sign", path, "--key", place / "alice.pem")
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            manage("trust_sign", path, "--key", place / "bob.pem")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
 
 
 def test_what_a_configuration_does_not_name_stays(started, place, serve):

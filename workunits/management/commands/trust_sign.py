@@ -8,6 +8,7 @@ from typing import Any
 
 from workunits.management.trust import TrustCommand, read_password
 from workunits.trust.describe import describe_staged
+from workunits.trust.folder import write_file
 from workunits.trust.keys import is_encrypted, load_signer
 from workunits.trust.staged import Staged
 
@@ -26,6 +27,6 @@ class Command(TrustCommand):
         staged = Staged.read(path)
         if key is not None:
             staged.sign(load_signer(key, password=read_password(key) if is_encrypted(key) else None))
-            path.write_bytes(staged.to_bytes())
+            write_file(path, staged.to_bytes(), mode=0o644)  # a full stick must not cost the signatures it had
         for line in describe_staged(staged):
             self.stdout.write(line)
