@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from django.db import connection
+from django.db import connection, transaction
 
 from fleetclient.signing import RequestSigner, rotation_proof
 from tests.engine.factories import make_owner
@@ -200,3 +200,51 @@ def test_of_two_rotations_at_once_one_wins_whole():
     assert outcomes in (["sync_conflict", "taken"], ["counter_replayed", "taken"])
     (winner,) = [key for key, code in answers if code == "taken"]
     assert keys(car) == (winner, public(car.key))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("by", ["rotation", "pairing"])
+def test_a_key_that_becomes_another_cars_in_the_same_moment_is_refused_by_name(by):
+    """The look whether it is free comes too early: only the unique column knows."""
+    from django.utils import timezone
+
+    from workunits.pipeline.enrol import KeyAlreadyPaired, approve_pairing, start_pairing
+    from workunits.pipeline.identity import NewKeyTaken, rotate_key
+    from workunits.store.vehicles import find_vehicle
+
+    new, car, now = public(key_of("new")), SignedCar(make_owner(), "racing"), timezone.now()
+    known = find_vehicle(car.vehicle.public_id)
+    assert known is not None
+    started = start_pairing(public_key=new, car_name="other", agent="a", now=now)
+    taken, owner, vehicles = threading.Event(), make_owner(), Vehicle.objects.count()
+
+    def take_first():
+        with transaction.atomic():
+            Vehicle.objects.create(owner=owner, name="first", public_key=new)
+            taken.set()
+            with connection.cursor() as cursor:
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+                for _ in range(1000):
+                    cursor.execute(waiting)
+                    if cursor.fetchone()[0]:
+                        break
+                    cursor.execute("SELECT pg_sleep(0.01)")
+        connection.close()
+
+    thread = threading.Thread(target=take_first)
+    thread.start()
+    taken.wait()
+    try:
+        if by == "rotation":
+            with pytest.raises(NewKeyTaken):
+                rotate_key(vehicle=known, signed_with=public(car.key), new_key=new, counter=1, now=now)
+        else:
+            with pytest.raises(KeyAlreadyPaired):
+                approve_pairing(
+                    user_code=started.user_code, match_number=started.match_number, owner_id=owner.id, now=now
+                )
+    finally:
+        thread.join()
+    assert keys(car) == (public(car.key), None)
+    assert VehiclePresence.objects.get(vehicle=car.vehicle).counter == 0
+    assert Vehicle.objects.count() == vehicles + 1

@@ -188,9 +188,13 @@ def approve_pairing(*, user_code: str, match_number: int, owner_id: int, now: da
 def _make_vehicle(pairing: DevicePairing, *, owner_id: int, now: datetime) -> Vehicle:
     if Vehicle.objects.filter(public_key=pairing.public_key).exists():
         raise KeyAlreadyPaired
-    vehicle = Vehicle.objects.create(
-        owner_id=owner_id, name=pairing.car_name, public_key=pairing.public_key, paired_at=now
-    )
+    try:
+        with transaction.atomic():
+            vehicle = Vehicle.objects.create(
+                owner_id=owner_id, name=pairing.car_name, public_key=pairing.public_key, paired_at=now
+            )
+    except IntegrityError:
+        raise KeyAlreadyPaired from None  # by another code of the same car, in the same moment
     VehiclePresence.objects.create(vehicle=vehicle)
     pairing.state = DevicePairing.State.APPROVED
     pairing.vehicle = vehicle

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from workunits.domain.errors import FleetError
 from workunits.domain.owner_rules.rules import RulesInvalid, read_rules
@@ -103,17 +103,23 @@ def rotate_key(*, vehicle: KnownVehicle, signed_with: bytes, new_key: bytes, cou
         return
     if signed_with != vehicle.public_key:
         raise RotationConflict
-    with transaction.atomic():
-        if not VehiclePresence.objects.filter(vehicle_id=vehicle.vehicle_id, counter__lt=counter).update(
-            counter=counter
-        ):
-            raise RotationReplayed(f"counter {counter} is not greater than the last one")
-        if Vehicle.objects.filter(public_key=new_key).exists() or new_key == vehicle.previous_public_key:
-            raise NewKeyTaken
-        if not Vehicle.objects.filter(
-            id=vehicle.vehicle_id, public_key=vehicle.public_key, status=Vehicle.Status.ACTIVE
-        ).update(public_key=new_key, previous_public_key=vehicle.public_key, rotated_at=now):
-            raise RotationConflict
+    try:
+        with transaction.atomic():
+            _take_counter(vehicle, counter)
+            if Vehicle.objects.filter(public_key=new_key).exists() or new_key == vehicle.previous_public_key:
+                raise NewKeyTaken
+            if not Vehicle.objects.filter(
+                id=vehicle.vehicle_id, public_key=vehicle.public_key, status=Vehicle.Status.ACTIVE
+            ).update(public_key=new_key, previous_public_key=vehicle.public_key, rotated_at=now):
+                raise RotationConflict
+    except IntegrityError:
+        raise NewKeyTaken from None  # by another vehicle, in the same moment
+
+
+def _take_counter(vehicle: KnownVehicle, counter: int) -> None:
+    presence = VehiclePresence.objects.filter(vehicle_id=vehicle.vehicle_id, counter__lt=counter)
+    if not presence.update(counter=counter):
+        raise RotationReplayed(f"counter {counter} is not greater than the last one")
 
 
 def clear_suspicion(*, vehicle_id: int, owner_id: int) -> bool:
