@@ -302,6 +302,24 @@ def test_stop_and_resume(started, place, serve):
     assert "(12.0 h left)" in manage("trust_status")
 
 
+def test_a_stop_that_nobody_has_obeyed_yet_does_not_follow_the_resumption(started, place, serve):
+    manage("trust_stop")
+    manage("trust_stop", "--resume", "--folder", place / "admission")
+    serve()
+    assert "(12.0 h left)" in manage("trust_status")
+    assert "open orders: 0" in manage("trust_status")
+
+
+def test_a_model_that_was_revoked_before_anybody_brought_it_can_be_allowed_again(started, place, serve):
+    from workunits.trust.folder import AdmissionFolder
+
+    manage("trust_revoke_model", "0" * 64)
+    serve()
+    said = manage("trust_admit", "0" * 64, "--again", "--folder", place / "admission")
+    assert said == "It is not revoked any more; no researcher has brought it yet.\n"
+    assert AdmissionFolder(place / "admission").read_denied() == set()
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "sentence"),
     [

@@ -32,5 +32,8 @@ class Command(TrustCommand):
             folder.check()
             folder.allow(sha256)
         if not ask_again(sha256, now=timezone.now()):
+            if options["again"]:
+                self.stdout.write("It is not revoked any more; no researcher has brought it yet.")
+                return
             raise TrustError(f"no researcher has brought a model with the hash {sha256}")
         self.stdout.write("Asked. `manage.py trust_status` shows what comes of it.")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from workunits.management.trust import TrustCommand
 from workunits.models import TrustOrder
-from workunits.store.trust_files import give_order
+from workunits.store.trust_files import close_order, give_order, list_open_orders
 from workunits.trust.folder import AdmissionFolder
 
 
@@ -28,6 +28,9 @@ class Command(TrustCommand):
         if options["resume"]:
             folder = AdmissionFolder(options["folder"])
             folder.check()
+            for order in list_open_orders():
+                if order.kind == TrustOrder.Kind.STOP:  # a service that was down would obey it after this
+                    close_order(order.id, outcome="withdrawn: the fleet was resumed", now=timezone.now())
             folder.resume()
             self.stdout.write("The admission service signs again; cars work again after their next look.")
             return
