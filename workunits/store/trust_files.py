@@ -104,6 +104,11 @@ def list_open_orders() -> list[TrustOrder]:
     return list(TrustOrder.objects.filter(done_at=None).order_by("id"))
 
 
+def list_revoked() -> set[str]:
+    """Return every model that operators have ever asked to revoke."""
+    return set(TrustOrder.objects.filter(kind=TrustOrder.Kind.REVOKE).values_list("sha256", flat=True))
+
+
 def close_order(order_id: int, *, outcome: str, now: datetime) -> None:
     """Say what came of an order."""
     TrustOrder.objects.filter(id=order_id).update(outcome=outcome[:OUTCOME_CHARACTERS_MAX], done_at=now)

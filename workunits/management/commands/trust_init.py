@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workunits.management.trust import TrustCommand, prepare_demo
-from workunits.store.trust_files import get_trust_file, iter_log
+from workunits.store.trust_files import get_trust_file, iter_log, list_revoked
 from workunits.trust import names
 from workunits.trust.errors import TrustError
 from workunits.trust.folder import AdmissionFolder, read_bundle
@@ -59,6 +59,8 @@ class Command(TrustCommand):
         bundle = folder.make()
         entries = [Entry(**line) for line in iter_log()]
         restore(folder, read=lambda name: (get_trust_file(name) or (None, 0))[0], entries=entries)
+        for sha256 in list_revoked() - {entry.sha256 for entry in entries}:
+            folder.deny(sha256)  # revoked before anybody brought it, so the log does not name it
         self.stdout.write(f"Restored, with new keys. Nothing is signed until people let them in: take {bundle} to")
         self.stdout.write("`manage.py trust_rotate online --bundle …`, sign both files and publish them.")
 
