@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from fleetcompute.console import cars, interface, money, people, work
+from fleetcompute.console import cars, interface, money, people, trust, work
 
-__all__ = ["cars", "interface", "money", "people", "work"]
+__all__ = ["cars", "interface", "money", "people", "trust", "work"]
 
 interface.register()
 admin.site.site_header = "FleetCompute console"
