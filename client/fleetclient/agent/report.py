@@ -12,13 +12,13 @@ socket answers `{"command": "status"}` with a fresh one. Every member is always 
     sentence           one English sentence for people
     eligible, reasons  may the car compute now; the closed gates' reason codes, the most telling first
     until              Unix seconds: not eligible: the earliest start; eligible: the latest end; None when nobody knows
-    next_check_seconds the verdict cannot change by the passing of time alone before then
+    next_check_seconds  the verdict cannot change by the passing of time alone before then
     signals            name -> None (never heard of) or {"value": bool | number | None, "age_seconds", "source"}
     gates              [{"name", "open", "reason", "detail", "until"}] in the order of the rules
     online             did the last talk with the server succeed
     last_contact_at    Unix seconds of the last good sync of this process, None before it
     next_sync_seconds  until the next sync
-    clock_skew_seconds the server's clock less this machine's
+    clock_skew_seconds  the server's clock less this machine's
     units              {"held", "finished", "uploading", "returning"}: how many
     completed          units finished since the agent began
     rows_done, rows    of the unit that is being run; None when none is
