@@ -8,11 +8,13 @@ from datetime import timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetclient import usage
 from fleetclient.agent.timesheet import Timesheet
+from fleetclient.files import write_durably
 from fleetclient.history import History, Session, list_sessions
 from fleetclient.usage import BYTES_AHEAD, DayUsage, UsageMeter
 
@@ -75,10 +77,14 @@ def test_after_a_crash_at_any_moment_no_byte_is_missing_and_the_excess_is_bounde
     assert (meter.today().bytes_sent, meter.today().bytes_received) == (sent, received)
 
 
-def test_a_gigabyte_in_small_pieces_costs_few_forced_writes(tmp_path: Path, monkeypatch: object) -> None:
+def test_a_gigabyte_in_small_pieces_costs_few_forced_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[Path] = []
-    original = usage.write_durably
-    monkeypatch.setattr(usage, "write_durably", lambda p, c: (writes.append(p), original(p, c)))  # type: ignore[attr-defined]
+
+    def write(path: Path, content: bytes) -> None:
+        writes.append(path)
+        write_durably(path, content)
+
+    monkeypatch.setattr("fleetclient.usage.write_durably", write)
     meter = UsageMeter(tmp_path / "usage.json", wall=Clock(MIDNIGHT))
     for _ in range(16_384):
         meter.add_bytes(0, 65_536)

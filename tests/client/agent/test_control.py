@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from fleetclient import files
 from fleetclient.control import CONTROL_FILE, Control, ControlState
 from fleetclient.control_socket import (
     SOCKET_FILE,
@@ -83,7 +82,7 @@ def test_a_wish_counts_before_it_is_on_disk_and_also_when_it_cannot_be_stored(
         assert heard == [FOREVER]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         control.stop_now()
     assert control.read() == FOREVER
@@ -142,7 +141,7 @@ def test_a_wish_that_cannot_be_stored_is_reported_as_such(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ControlRefused, match="holds until the agent ends"):
         ask(server._folder, "stop_now")
     assert server._control.read() == FOREVER

@@ -28,6 +28,8 @@ from tests.client.support import (
 MakeProcess = Callable[..., CarProcess]
 SLOW = "[simulation]\nspeed = 0.2\n"
 SMALL, LARGE = 8, 2
+# Short absences of known length, every second of an agent's life.
+AWAY = str([[second + 0.6, second + 0.8] for second in range(60)])
 
 CHAINS = {
     "who it is": [
@@ -142,15 +144,18 @@ def test_a_car_killed_at_one_step_after_the_other_goes_on_with_nothing_wrong_or_
     assert not list((process.state / "inputs").iterdir())
 
 
-def test_a_unit_that_is_interrupted_ten_times_is_not_begun_anew(fleet: FakeFleet, car_process: MakeProcess) -> None:
+def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
+    fleet: FakeFleet, car_process: MakeProcess
+) -> None:
+    """Absences, kill -9 from outside and at a fail point, and SIGTERM, in turn; the same unit is then run at one go."""
     add_slow_units(fleet, 1, rows=400)
-    process = car_process(f'on_stop = "keep"\n{SLOW}')
+    process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{SLOW}')
     before = 0
-    for turn in range(10):
-        process.start(fail_point="block_done" if turn % 2 else "")
-        if turn % 2 == 0:
+    for turn in range(8):
+        process.start(fail_point="block_done" if turn % 4 == 3 else "")
+        if turn % 4 != 3:
             wait_until(lambda before=before: max(kept_rows(process).values(), default=0) > before)  # type: ignore[misc]
-            process.send(signal.SIGKILL if turn % 4 else signal.SIGTERM)
+            process.send(signal.SIGKILL if turn % 4 == 1 else signal.SIGTERM)
         process.wait()
         kept = max(kept_rows(process).values(), default=0)
         assert kept >= before
@@ -161,9 +166,15 @@ def test_a_unit_that_is_interrupted_ten_times_is_not_begun_anew(fleet: FakeFleet
     assert_all_right(fleet)
     assert len(fleet.replicas) == 1
     assert fleet.hand_backs == []
+    interruptions = 8 + len(process.events("ineligible"))
+    assert interruptions >= 10
     # Later runs began after what earlier ones had kept: the count of rows never falls back.
     heard = [event["rows_done"] for event in process.events("block_done")]
     assert heard == sorted(heard)
+    interrupted, fleet.units = fleet.units, []
+    add_slow_units(fleet, 1, rows=400)
+    wait_until(lambda: fleet.count("stored") == 1)
+    assert fleet.units[0].output == interrupted[0].output
 
 
 @pytest.mark.parametrize("fail_point", ["brake_pressed", "return_journaled", "return_dropped"])

@@ -137,7 +137,7 @@ def test_two_signals_are_as_good_as_one(fleet: FakeFleet, car_process: MakeProce
 
 def test_an_end_that_hangs_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[int] = []
-    monkeypatch.setattr(service.os, "_exit", ends.append)
+    monkeypatch.setattr("os._exit", ends.append)
     monkeypatch.setattr(service, "EXIT_SECONDS_MAX", 0.0)
     stop = service.StopFlag()
     stop._set()

@@ -84,7 +84,8 @@ def test_a_car_that_is_fit_begins_after_it_has_been_fit_for_a_while(scene: Scene
 def test_a_no_presses_the_brake_and_a_yes_does_not_release_it(scene: Scene) -> None:
     scene.settle(1000.0)
     assert scene.watcher.refresh(1000.0).eligible
-    assert not scene.brake.is_pressed
+    pressed_before = scene.brake.is_pressed
+    assert not pressed_before
     scene.source.told |= {"parked": False, "plugged_in": False, "user_present": True}
     state = scene.watcher.refresh(1001.0)
     assert state.reasons[0] == "driving"

@@ -28,7 +28,7 @@ def install(notes: Path) -> None:
         else:
             _write(notes / f"file-{found.st_ino}", path.read_bytes())
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]
 
 
 def _note_folder(notes: Path, folder: Path, number: int) -> None:
