@@ -31,6 +31,7 @@ _JUDGES: Final[tuple[Callable[[Scene], Finding], ...]] = (
     gates_limits.judge_clock,
     gates_car.judge_network,
     gates_energy.judge_soc,
+    gates_energy.judge_socket,
     gates_energy.judge_ready,
     gates_car.judge_charger,
     gates_heat.judge_cabin,
@@ -68,13 +69,14 @@ def evaluate(
     findings.append(_judge_settled(scene, since))
     gates = tuple(finding.gate for finding in findings)
     allow = all(gate.is_open for gate in gates)
+    mark, has_fallen = gates_energy.follow_charge(scene)
     return Decision(
         allow=allow,
         reasons=_order_reasons(gates),
         gates=gates,
         next_check_seconds=_get_next_check(findings),
         until_unix=_find_end(findings) if allow else _find_start(scene, gates),
-        memory=Memory(was_allowed=allow, open_since_elapsed=since),
+        memory=Memory(was_allowed=allow, open_since_elapsed=since, charge_mark_pct=mark, has_fallen=has_fallen),
     )
 
 

@@ -168,4 +168,8 @@ def facts(draw: st.DrawFn, *, unix: float) -> LocalFacts:
 def memories(draw: st.DrawFn) -> Memory:
     usual = st.just(ELAPSED - 10_000)
     since = st.one_of(usual, usual, st.sampled_from([None, ELAPSED - 60, ELAPSED - 59.7, ELAPSED - 10, ELAPSED + 50]))
-    return Memory(was_allowed=draw(st.booleans()), open_since_elapsed=draw(since))
+    mark = st.sampled_from([None, None, 60.0, 69.5, 72.0, 81.0])
+    return Memory(
+        was_allowed=draw(st.booleans()), open_since_elapsed=draw(since), charge_mark_pct=draw(mark),
+        has_fallen=draw(st.sampled_from([False, False, False, True])),
+    )  # fmt: skip

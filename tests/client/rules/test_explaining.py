@@ -90,6 +90,7 @@ def test_old_news_is_said_with_its_age_and_its_signal():
     assert [gate.detail for gate in decision.gates if not gate.is_open] == [
         "The car has said nothing of updating; idle to be safe.",
         "No fresh data from the car for 12 min (plugged_in); stopped to be safe.",
+        "No fresh data from the car for 12 min (plugged_in); stopped to be safe.",
     ]
 
 

@@ -85,6 +85,7 @@ FIRST: tuple[dict[str, dict[str, Any]], ...] = (
     {"rules": {"away_mode": "valet"}}, {"rules": {"windows": "never"}}, {"rules": {"quiet_hours": "always"}},
     {"rules": {"price_per_kwh": 0.3, "price_max_per_kwh": 0.2}},
     {"rules": {"stop_on_sentry": True}, "signals": {"sentry_on": True}},
+    {"signals": {"soc_pct": 78.0}, "memory": {"charge_mark_pct": 80.0}},
 )  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def make_cases() -> dict[str, Any]:
             values = GOOD | FIRST[run].get("signals", {})
             asked["signals"] = {name: [value, asked["now"]["elapsed"]] for name, value in values.items()}
             asked["facts"] = FIRST[run].get("facts", {})
+            asked["memory"] |= FIRST[run].get("memory", {})
         for _ in range(STEPS):
             decision = decide({"rules": document, "server_rules": server, **asked})
             steps.append({**asked, "decision": decision_document(decision)})

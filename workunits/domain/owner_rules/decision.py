@@ -61,10 +61,14 @@ class Memory:
     """What one evaluation leaves for the next: hysteresis and debounce. A fresh one starts with everything closed.
 
     `open_since_elapsed`: since when all gates but the debounce have been open. `was_allowed`: the last verdict.
+    `charge_mark_pct`: the highest charge since the car was plugged in or, once `has_fallen` says that it fell far
+    below that, the lowest since; None while the car is known to be unplugged, or its charge has not been heard.
     """
 
     was_allowed: bool = False
     open_since_elapsed: float | None = None
+    charge_mark_pct: float | None = None
+    has_fallen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,10 @@ from workunits.domain.owner_rules.settings import Rules
 # Of the charger's power this much arrives in the battery, and the computer takes this much of it away while it works.
 CHARGE_EFFICIENCY: Final = 0.9
 COMPUTER_KW: Final = 0.5
+# A plugged-in battery that lost so much is fed by nobody, whatever the car says of its cable; one that then gained so
+# much is fed again.
+FALL_PCT: Final = 2.0
+RISE_PCT: Final = 1.0
 
 
 def get_soc_floor(scene: Scene) -> float:
@@ -43,6 +47,47 @@ def judge_soc(scene: Scene) -> Finding:
         age_seconds=soc.age_seconds,
     )
     return Finding(gate=gate, flips_in=soc.flips_in)
+
+
+def judge_socket(scene: Scene) -> Finding:
+    """Closed from when the battery of a plugged-in car falls until it rises again or the cable is out: a dead socket.
+
+    Work would otherwise take the charge down to the floor, and the owner would find neither that nor a full battery.
+    """
+    plugged, soc = scene.hear("plugged_in"), scene.hear("soc_pct")
+    flips_in = min(plugged.flips_in, soc.flips_in)
+    if plugged.known is False:
+        return Finding(gate=Gate(name="socket", is_open=True, detail="No cable to doubt."), flips_in=flips_in)
+    if plugged.known is None or soc.known is None:
+        return find_stale(soc if plugged.known else plugged, name="socket", flips_in=flips_in)
+    mark, has_fallen = follow_charge(scene)
+    limit = soc.known if mark is None else mark + RISE_PCT if has_fallen else mark - FALL_PCT
+    closed = say("not_plugged_in", soc=f"{soc.known:g}", start=f"{limit:g}")
+    gate = Gate(
+        name="socket",
+        is_open=not has_fallen,
+        reason="not_plugged_in" if has_fallen else "",
+        detail=closed if has_fallen else "The battery keeps its charge on the cable.",
+        value=f"{soc.known:g} %",
+        limit=f">= {limit:g} %" if has_fallen else f"> {limit:g} %",
+        age_seconds=soc.age_seconds,
+    )
+    return Finding(gate=gate, flips_in=flips_in)
+
+
+def follow_charge(scene: Scene) -> tuple[float | None, bool]:
+    """Return `charge_mark_pct` and `has_fallen` of the next memory. What is not known changes neither."""
+    mark, has_fallen = scene.memory.charge_mark_pct, scene.memory.has_fallen
+    plugged, soc = scene.hear("plugged_in").known, scene.hear("soc_pct").known
+    if plugged is False:
+        return None, False
+    if plugged is None or soc is None:
+        return mark, has_fallen
+    if mark is None:
+        return soc, False
+    if has_fallen:
+        return (soc, False) if soc >= mark + RISE_PCT else (min(mark, soc), True)
+    return (soc, True) if soc <= mark - FALL_PCT else (max(mark, soc), False)
 
 
 def judge_ready(scene: Scene) -> Finding:

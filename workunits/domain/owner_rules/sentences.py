@@ -17,7 +17,10 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
         "Work cannot be confined on this computer: {why}.",
         "Work cannot be confined on this computer; `fleetclient doctor` says why.",
     ),
-    "not_plugged_in": ("Waiting: not plugged in.",),
+    "not_plugged_in": (
+        "Plugged in, but the battery fell to {soc} %: no power from the socket? Waits for {start} %.",
+        "Waiting: not plugged in.",
+    ),
     "signal_stale": (
         "No fresh data from the car for {minutes} min ({signal}); stopped to be safe.",
         "The car has said nothing of {signal}; idle to be safe.",
