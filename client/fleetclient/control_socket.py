@@ -24,6 +24,8 @@ SOCKET_FILE = "control.sock"
 REQUEST_BYTES_MAX = 4096
 ANSWER_BYTES_MAX = 1024 * 1024
 TALK_SECONDS = 5.0
+# Somebody on the same machine who connects has something to say; the others wait behind.
+HEAR_SECONDS = 1.0
 COMMANDS = ("status", "pause", "resume", "finish", "stop_now")
 _PEER = struct.Struct("3i")
 
@@ -79,7 +81,7 @@ class ControlServer:
             except OSError:
                 return  # closed by `stop`
             with connection, suppress(OSError):  # whoever hangs up early wants no answer
-                connection.settimeout(TALK_SECONDS)
+                connection.settimeout(HEAR_SECONDS)
                 if _is_ours(connection):
                     request = _read_line(connection, REQUEST_BYTES_MAX)
                     connection.sendall(json.dumps(self._answer(request)).encode() + b"\n")

@@ -20,7 +20,7 @@ def test_two_keys_are_enough() -> None:
     config = parse()
     assert config.server == "https://fleet.example"
     assert config.state_dir == Path("/etc/fleet/state")
-    assert config.vehicle.hand_back is True
+    assert config.vehicle.hand_back is False
     assert config.simulation.fault == "none"
     assert config.memory_bytes_reported == config.limits.memory_bytes
 

@@ -91,7 +91,7 @@ class VehicleOptions:
     """
 
     source: str = "simulated"
-    hand_back: bool = True
+    hand_back: bool = False
     assume_no: tuple[str, ...] = ()
     start_delay_seconds: float = 0.0
     away: tuple[tuple[float, float], ...] = ()

@@ -151,7 +151,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     add_slow_units(fleet, 1, rows=400)
     process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{SLOW}')
     before = 0
-    for turn in range(8):
+    for turn in range(10):
         process.start(fail_point="block_done" if turn % 4 == 3 else "")
         if turn % 4 != 3:
             wait_until(lambda before=before: max(kept_rows(process).values(), default=0) > before)  # type: ignore[misc]
@@ -166,8 +166,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     assert_all_right(fleet)
     assert len(fleet.replicas) == 1
     assert fleet.hand_backs == []
-    interruptions = 8 + len(process.events("ineligible"))
-    assert interruptions >= 10
+    assert process.events("ineligible")
     # Later runs began after what earlier ones had kept: the count of rows never falls back.
     heard = [event["rows_done"] for event in process.events("block_done")]
     assert heard == sorted(heard)
