@@ -336,7 +336,9 @@ def test_a_change_that_was_published_while_the_fleet_was_stopped_survives_a_rest
     service.run_once(clock=at(minutes=5))
     assert repository.kept.timestamp.signed.expires == NOW + timedelta(hours=12, minutes=5)
     for name, _, _ in repository.kept.names():
-        assert get_trust_file(name)[0] == repository.kept.read(name), name
+        published = get_trust_file(name)
+        assert published is not None, name
+        assert published[0] == repository.kept.read(name), name
     assert_whole(repository)
 
 

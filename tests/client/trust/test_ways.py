@@ -11,6 +11,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Targets
 
 from fleetclient.netpolicy.options import NetworkOptionsInvalid
 from fleetclient.trust.look import LookFailed, LookRequest, look
@@ -53,9 +54,15 @@ def forbid_children(car: CarGate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(car.gate, "_look", start)
 
 
+def published_targets(fleet: Fleet) -> Targets:
+    published = fleet.repository.kept.targets
+    assert published is not None
+    return published.signed
+
+
 def release(fleet: Fleet, content: bytes) -> str:
     made = Release(channel="stable", file_name=WHEEL, content=content, ring_percent=100.0)
-    targets = fleet.repository.kept.targets.signed
+    targets = published_targets(fleet)
     fleet.take(fleet.signed(next_targets(targets, now=utc_now(), release=made, channels={})))
     fleet.sign()
     return f"client/{WHEEL}"
@@ -157,7 +164,7 @@ def test_the_signed_budget_holds_for_the_next_look(tmp_path: Path, trusted_fleet
     car = CarGate(tmp_path, trusted_fleet)
     assert car.gate.refresh()
     config = CarConfig(origins=(trusted_fleet.origin,), egress_bytes_per_day=car.meter.sent // 2)
-    targets = trusted_fleet.repository.kept.targets.signed
+    targets = published_targets(trusted_fleet)
     trusted_fleet.take(trusted_fleet.signed(next_targets(targets, now=utc_now(), config=config)))
     trusted_fleet.sign()
     assert car.gate.refresh()
