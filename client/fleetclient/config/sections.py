@@ -31,7 +31,7 @@ class LimitsConfig:
 
     memory_bytes: int = 2 * 1024**3
     replicas: int = 8
-    runner_idle_seconds: float = 0.8
+    runner_idle_seconds: float = 0.6
 
     def __post_init__(self) -> None:
         """Refuse what no car can be meant to have."""
