@@ -171,6 +171,8 @@ def _text(value: object) -> None:
     if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
         raise TypeError("not a short text")
     value.encode()  # refuses halves of characters, which neither logs nor databases take
+    if "\0" in value:
+        raise ValueError("holds the character that no database takes")
 
 
 def _digest(value: object) -> None:
@@ -190,20 +192,24 @@ def _whole(value: object) -> None:
 
 
 def _seconds(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= NUMBER_MAX:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < SECONDS_MAX:
         raise TypeError("not a number of seconds")
 
 
 def _walls(value: object) -> None:
     if not isinstance(value, dict) or not all(type(holds) is bool for holds in value.values()):
         raise TypeError("not a list of walls")
-    for name in value:
-        _text(name)
+    if len(value) > WALLS_MAX or not all(name.isidentifier() and len(name) <= WALL_CHARS_MAX for name in value):
+        raise ValueError("not names of walls")
 
 
 TEXT_CHARS_MAX = 1000
 DIGEST_BYTES = 32
 NUMBER_MAX = 2**53
+# What the server takes: one number or name beyond it would have every later report of this car refused.
+SECONDS_MAX = 1e9
+WALLS_MAX = 32
+WALL_CHARS_MAX = 40
 _CHECKS: dict[str, Callable[[object], None]] = {
     "token": _text,
     "detail": _text,

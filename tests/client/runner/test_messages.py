@@ -35,6 +35,8 @@ READY = {"event": "ready", "load_seconds": 1.0, "confinement": {"seccomp": True}
         DONE | {"cpu_seconds": float("nan")},
         DONE | {"cpu_seconds": float("inf")},
         DONE | {"cpu_seconds": "1"},
+        DONE | {"cpu_seconds": 1e9},
+        DONE | {"token": "un\0it"},
         DONE | {"more": 1},
         {name: value for name, value in DONE.items() if name != "digest"},
         {"event": "failed", "token": "unit", "reason": "because", "detail": ""},
@@ -42,6 +44,9 @@ READY = {"event": "ready", "load_seconds": 1.0, "confinement": {"seccomp": True}
         {"event": "progress", "token": "unit", "rows_done": None},
         READY | {"confinement": {"seccomp": 1}},
         READY | {"confinement": ["seccomp"]},
+        READY | {"confinement": {"sec\0comp": True}},
+        READY | {"confinement": {"w" * 41: True}},
+        READY | {"confinement": {f"wall_{number}": True for number in range(33)}},
         {"event": "exited", "returncode": 0, "last_words": ""},
     ],
 )

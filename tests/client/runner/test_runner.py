@@ -6,10 +6,14 @@ import hashlib
 import os
 import resource
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load, save, save_file
 
 from fleetclient.runner.confinement import REQUIRED, WALLS
@@ -23,9 +27,12 @@ from fleetclient.runner.jobs import (
     UnitFailed,
     UnitProgress,
     UnitStarted,
+    read_event,
 )
+from fleetclient.runner.pipes import encode_message
 from tests.client.runner.support import SALT, Make
 from tests.client.support import (
+    CLIENT_ROOT,
     WEIGHTS,
     endless_model,
     hungry_model,
@@ -211,6 +218,55 @@ def test_a_runner_that_says_nonsense_is_ended(bench: Make, tmp_path: Path) -> No
     work.submit()
     assert isinstance(work.hear(RunnerExited), RunnerExited)
     assert not is_running(work.runner.pid)
+
+
+SAID_TWICE = [{"event": "ready", "load_seconds": 0.1, "confinement": {}}, {"event": "started", "token": "unit"}]
+
+
+@pytest.mark.parametrize("said", SAID_TWICE, ids=["ready", "started"])
+def test_a_runner_that_begins_again_to_set_its_time_back_is_ended(bench: Make, said: dict[str, Any]) -> None:
+    work = bench(endless_model())
+    work.submit()
+    work.hear(UnitStarted)
+    theirs, work.runner._channel = socket.socketpair()  # a model that took it over, speaking in its place
+    theirs.send(encode_message(said))
+    assert isinstance(work.hear(RunnerExited), RunnerExited)
+    assert len(work.heard(type(read_event(said)))) == 1
+    theirs.close()
+
+
+def test_a_runner_that_its_service_cannot_see_is_given_its_processor_time(tmp_path: Path) -> None:
+    """As in a systemd unit with ProtectProc=invisible: /proc has no entry of a process that cannot be traced."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a /proc that hides processes")
+    script = f"mount -t proc -o hidepid=2 proc /proc && exec {sys.executable} -c '{HIDDEN}' {tmp_path}"
+    environment = {**os.environ, "PYTHONPATH": f"{CLIENT_ROOT.parent}{os.pathsep}{CLIENT_ROOT}"}
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    if "mount" in done.stderr and "Traceback" not in done.stderr:
+        pytest.skip("this container may not mount a /proc")
+    assert done.stdout == "hidden\n", done.stderr
+
+
+HIDDEN = """
+import os, sys
+from pathlib import Path
+from fleetclient.runner import linux
+from fleetclient.runner.jobs import RunnerReady, UnitDone
+from tests.client.runner.support import Bench
+from tests.client.support import linear_model
+os.setgroups([])
+os.setresgid(65533, 65533, 65533)  # root as a group sees all processes
+assert linux.drop_capabilities()
+work = Bench(Path(sys.argv[1]), linear_model(), {}, {})
+work.hear(RunnerReady)
+assert not Path(f"/proc/{work.runner.pid}").exists()
+work.submit()
+work.hear(UnitDone)
+work.runner.kill()
+print("hidden")
+"""
 
 
 def outputs_with(bench: Make, **settings: object) -> dict[str, Any]:
