@@ -91,7 +91,7 @@ class ControlServer:
             request = json.loads(line)
             self._act(request["command"], request)
             return {"ok": True, "status": self._status()}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return {"ok": False, "error": f"a request is a JSON object with a command of {', '.join(COMMANDS)}"}
         except OSError as error:
             return {"ok": False, "error": f"it holds until the agent ends, but could not be stored: {error.strerror}"}

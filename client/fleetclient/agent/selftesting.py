@@ -38,7 +38,7 @@ class TestCourse:
     __test__ = False
 
     def __init__(self, state_dir: Path, settings: dict[str, Any]) -> None:
-        command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), json.dumps(settings)]
+        command = [sys.executable, "-P", "-m", "fleetclient.selftest", str(state_dir), json.dumps(settings)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ def run_in_child(state_dir: Path, sandbox: SandboxOptions | None = None) -> Self
     """
     before = read_report(state_dir)
     walls = json.dumps(dataclasses.asdict(sandbox or SandboxOptions()))
-    command = [sys.executable, "-m", "fleetclient.selftest", str(state_dir), walls]
+    command = [sys.executable, "-P", "-m", "fleetclient.selftest", str(state_dir), walls]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=CHILD_SECONDS)
     except subprocess.TimeoutExpired:

@@ -59,7 +59,7 @@ def choose_provider(
 
 def read_facts() -> RuntimeFacts:
     """Ask a child; raises RuntimeUnusable."""
-    command = [sys.executable, "-m", "fleetclient.selftest.runtime"]
+    command = [sys.executable, "-P", "-m", "fleetclient.selftest.runtime"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=CHILD_SECONDS)
     except subprocess.TimeoutExpired:

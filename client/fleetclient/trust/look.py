@@ -77,7 +77,7 @@ def look(request: LookRequest) -> Look:
     seconds_max = DOWNLOAD_SECONDS_MAX if request.download else LOOK_SECONDS_MAX
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "fleetclient.trust.child"],
+            [sys.executable, "-P", "-m", "fleetclient.trust.child"],
             input=json.dumps(asdict(replace(request, seconds_max=seconds_max))).encode(),
             capture_output=True,
             timeout=seconds_max + OVERTIME_SECONDS,

@@ -83,7 +83,8 @@ class Launcher:
         if installed_is_newer(self._installed_version, state.current):
             return state if state.current == INSTALLED and not state.is_on_trial else self._folder.forget_current()
         if not self._folder.is_complete(state.current):
-            return self._take_back(state.current, "its files are not there")
+            self._take_back(state.current, "its files are not there")
+            return self._settle()  # the version before may by now be older than the installed one
         return self._settle_trial(state) if state.is_on_trial else state
 
     def _settle_trial(self, state: UpdateState) -> UpdateState:
@@ -91,7 +92,8 @@ class Launcher:
             self._folder.keep(state.current)
             return self._folder.read()
         if state.starts >= STARTS_MAX:
-            return self._take_back(state.current, f"it was started {STARTS_MAX} times and never became healthy")
+            self._take_back(state.current, f"it was started {STARTS_MAX} times and never became healthy")
+            return self._settle()
         return state
 
     def _try_version(self, version: str) -> int | None:
@@ -136,11 +138,10 @@ class Launcher:
         time.sleep(self._retry_seconds)
         return None
 
-    def _take_back(self, version: str, reason: str) -> UpdateState:
+    def _take_back(self, version: str, reason: str) -> None:
         changed = self._folder.take_back(reason)
         fail_point("update_taken_back")
         _say(f"version {version} was taken back: {reason}; running {changed.current or self._installed_version}")
-        return changed
 
     def _spawn(self, version: str) -> int:
         environment = self._environment(version) | {SUPERVISED: str(os.getpid())}
@@ -157,7 +158,8 @@ class Launcher:
             os._exit(EXIT_RESTART - 1)  # only when exec has failed
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "fleetclient", *self._arguments]
+        # -P: the folder where the owner happened to start this may be one in which others put files.
+        return [sys.executable, "-P", "-m", "fleetclient", *self._arguments]
 
     def _environment(self, version: str) -> dict[str, str]:
         environment = dict(os.environ)
@@ -184,7 +186,7 @@ def restart(arguments: Sequence[str]) -> NoReturn:
         environment["PYTHONPATH"] = environment.pop(INSTALLED_PATH)
     if environment.get("PYTHONPATH") == "":
         del environment["PYTHONPATH"]
-    command = [sys.executable, "-m", "fleetclient.launch", *arguments]
+    command = [sys.executable, "-P", "-m", "fleetclient.launch", *arguments]
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 
 

@@ -174,7 +174,15 @@ class Updater:
 
     def _unpack(self, wheel: Path, version: str) -> None:
         self._folder.versions.mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "fleetclient.update.wheel", str(wheel), str(self._folder.versions), version]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "fleetclient.update.wheel",
+            str(wheel),
+            str(self._folder.versions),
+            version,
+        ]
         try:
             done = subprocess.run(command, capture_output=True, check=False, timeout=UNPACK_SECONDS)
             answer: dict[str, Any] = json.loads(done.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Meaning:
 
     def read(self, number: object) -> SignalValue | None:
         """Return the value that a decoded number stands for; None for no number (a multiplexed signal not in turn)."""
-        if not isinstance(number, int | float) or number in self.unknown:
+        if not isinstance(number, int | float) or not math.isfinite(number) or number in self.unknown:
             return None
         if self.compare is None:
             return as_signal(self.name, number * self.scale + self.offset)

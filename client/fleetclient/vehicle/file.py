@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -128,8 +129,11 @@ class FileSource:
         try:
             if _identify(self._path.stat()) == self._seen:
                 return
-            with self._path.open("rb") as file:
+            with open(self._path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    self._seen, self._intake.problem = None, "this is no file; a program can write to standard input"
+                    return
                 content = file.read(DOCUMENT_BYTES_MAX + 1)
         except OSError as error:
             self._seen, self._intake.problem = None, str(error.strerror)
@@ -137,6 +141,11 @@ class FileSource:
         is_settled = abs(time.time() - status.st_mtime) > SETTLED_SECONDS
         self._seen = _identify(status) if is_settled else None
         self._intake.take(content, written_at=status.st_mtime)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a named pipe nobody writes to would hold this thread, and the agent's end, for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _identify(status: os.stat_result) -> tuple[int, int, int]:

@@ -114,6 +114,8 @@ def test_the_socket_takes_wishes_and_answers_with_the_status(server: ControlServ
         b'{"command": "_ask"}\n',
         b'{"command": "pause", "until_unix": "soon"}\n',
         b'{"command": ["status"]}\n',
+        b'{"command": "pause", "until_unix": 1' + b"0" * 400 + b"}\n",
+        b"[" * 4000 + b"\n",
         b"x" * 10_000,
     ],
 )

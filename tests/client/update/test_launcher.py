@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleetclient.update.folder import VersionFolder
-from fleetclient.update.launcher import EXIT_RESTART, INSTALLED_PATH, SUPERVISED
+from fleetclient.update.launcher import EXIT_RESTART, INSTALLED_PATH, SUPERVISED, Launcher
 from fleetclient.update.wheel import unpack
 from tests.client.support import is_running, wait_until
 from tests.client.update.releases import (
@@ -68,7 +68,7 @@ def test_a_healthy_version_is_kept_and_then_runs_without_the_launcher(state: Pat
     }  # fmt: skip
     second = start_launcher(state)
     wait_until(lambda: len(started(state)) == 2)
-    command = Path(f"/proc/{second.pid}/cmdline").read_bytes().split(b"\0")[1:3]
+    command = Path(f"/proc/{second.pid}/cmdline").read_bytes().split(b"\0")[2:4]
     assert command == [b"-m", b"fleetclient"]
     second.send_signal(signal.SIGTERM)
     assert second.wait(timeout=60) == 0
@@ -162,6 +162,21 @@ def test_a_version_whose_files_have_gone_is_taken_back(state: Path) -> None:
     status, out, _ = finish(state)
     assert (status, out) == (0, INSTALLED_RAN)
     assert read_state(state)["bad"] == {"0.2.0": "its files are not there"}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_version_below_the_one_installed_by_hand_is_nothing_to_go_back_to(state: Path, is_whole: bool) -> None:
+    install(state, "0.2.0", HEALTHY)
+    VersionFolder(state).keep("0.2.0")
+    install(state, "0.3.0", CRASHING)
+    for _ in range(3):
+        VersionFolder(state).note_start()
+    if not is_whole:
+        (state / "client" / "versions" / "0.3.0" / "fleetclient" / "__init__.py").unlink()
+    launcher = Launcher(state_dir=state, arguments=[], installed_version="0.2.5")
+    assert launcher._settle().current == ""
+    assert read_state(state)["current"] == ""
+    assert list(read_state(state)["bad"]) == ["0.3.0"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"current": "0.2.0", "odd": 1}', b"\xff"])

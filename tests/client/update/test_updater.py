@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from fleetclient.selftest.runtime import read_facts
+from fleetclient.trust.look import LookFailed, LookRequest, look
 from fleetclient.update.channels import choose, ring_of
 from fleetclient.update.folder import UpdateState, VersionFolder
 from fleetclient.update.health import OFFLINE_SECONDS, Probation
-from fleetclient.update.launcher import RUNNING_VERSION
+from fleetclient.update.launcher import RUNNING_VERSION, Launcher
 from fleetclient.update.options import UpdateOptions, UpdateOptionsInvalid
 from fleetclient.update.place import find_state_dir
 from fleetclient.update.updater import Updater, UpdateRefused
@@ -72,6 +74,29 @@ def test_a_release_is_fetched_unpacked_and_waits_until_the_car_is_idle_and_plugg
     assert updater.switch() == "0.2.0"
     assert read_state(tmp_path / "state")["current"] == "0.2.0"
     assert read_state(tmp_path / "state")["is_on_trial"] is True
+
+
+@pytest.mark.parametrize("start", ["unpack", "look", "facts", "launch"])
+def test_files_that_others_put_where_the_client_is_started_are_not_run(
+    tmp_path: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    folder = tmp_path / "anybodys"
+    folder.mkdir()
+    (folder / "json.py").write_text("import pathlib; pathlib.Path(__file__).with_name('ran').touch()")
+    monkeypatch.chdir(folder)
+    if start == "unpack":
+        shelf.offer(make_wheel(tmp_path, "0.2.0"))
+        assert make_updater(tmp_path, shelf).prepare(0.0) == "0.2.0"
+    elif start == "facts":
+        assert read_facts().providers
+    elif start == "look":
+        with pytest.raises(LookFailed):
+            look(LookRequest(origin="", folder=str(tmp_path)))
+    else:
+        command = Launcher(state_dir=tmp_path, arguments=["--version"])._command()
+        environment = {**os.environ, "PYTHONPATH": str(CLIENT_ROOT)}
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert not (folder / "ran").exists()
 
 
 def test_a_security_release_waits_for_no_plug_but_never_interrupts_work(tmp_path: Path, shelf: Shelf) -> None:

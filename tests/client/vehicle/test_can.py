@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 
 from fleetclient.vehicle.bus_options import CanOptions, CanSignal
 from fleetclient.vehicle.can_bus import CanSource, decode_frame, read_frames
+from fleetclient.vehicle.can_meaning import Meaning
 from fleetclient.vehicle.checks import SourceInvalid
 from fleetclient.vehicle.dbc import excerpt, load_messages
 from tests.client.vehicle.buses import CAR_DBC, car_database, send, send_gear
@@ -302,3 +305,18 @@ def test_the_agent_pays_for_the_bus_only_when_it_listens_to_one(tmp_path: Path) 
     environment = {**os.environ, "PYTHONPATH": str(client)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "light\n", done.stderr
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_on_the_bus_that_is_none_is_unknown_and_not_different(number: float) -> None:
+    meaning = Meaning(
+        name="plugged_in",
+        signal="Cable",
+        compare=operator.ne,
+        choices=(0.0,),
+        unknown=frozenset(),
+        scale=1.0,
+        offset=0.0,
+    )
+    assert meaning.read(1.0) is True
+    assert meaning.read(number) is None

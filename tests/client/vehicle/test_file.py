@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,18 @@ def test_a_file_that_comes_later_is_waited_for(tmp_path: Path, source: FileSourc
     wait_until(lambda: known(source) == {"parked": True, "soc_pct": 81.0})
     assert source.problem == ""
     assert age(source, "parked") < 60.0
+
+
+@pytest.mark.parametrize(("make", "problem"), [(os.mkfifo, "this is no file"), (os.mkdir, "Is a directory")])
+def test_what_is_no_file_is_told_and_keeps_nobody_waiting(
+    tmp_path: Path, source: FileSource, make: Any, problem: str
+) -> None:
+    make(tmp_path / "car.json")
+    wait_until(lambda: problem in source.problem)
+    assert known(source) == {}
+    (tmp_path / "car.json").rename(tmp_path / "aside")
+    write(tmp_path, '{"parked": true}')
+    wait_until(lambda: known(source) == {"parked": True})
 
 
 def test_each_document_is_the_whole_truth(tmp_path: Path, source: FileSource) -> None:
