@@ -386,6 +386,58 @@ def test_the_service_holds_none_of_the_web_tiers_keys():
     assert not set(found) & set(secret.values())
 
 
+def test_an_offline_machine_without_a_database_makes_keys_stages_the_start_and_signs(tmp_path):
+    """Nor does a missing terminal end in a stack trace: the sentence says what to set."""
+    root = Path(__file__).parents[2]
+    bare = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FLEET_", "DATABASE_", "DJANGO_"))
+    }
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, root / "manage.py", *arguments],
+            env={**bare, "FLEET_HOME": str(tmp_path / "no-fleet"), **variables},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = run("trust_key", "alice.pem", "--name", "alice")
+    assert refused.returncode == 1
+    assert "there is no terminal to ask for the password; set FLEET_TRUST_PASSWORD" in refused.stderr
+    assert not (tmp_path / "alice.pem").exists()
+    secret = {trust.PASSWORD_VARIABLE: "four short dry words"}
+    for done in (
+        run("trust_key", "alice.pem", "--name", "alice", **secret),
+        run("trust_init", "--online", "--folder", "admission"),
+        run(
+            "trust_init",
+            "--bundle",
+            "admission/public-1.json",
+            "--root-key",
+            "alice.pub",
+            "--root-threshold",
+            "1",
+            "--targets-threshold",
+            "1",
+            "--out",
+            "staged",
+        ),
+        run("trust_sign", "staged/root.staged.json", "--key", "alice.pem", **secret),
+        run("trust_sign", "staged/targets.staged.json", "--key", "alice.pem", **secret),
+    ):
+        assert done.returncode == 0, done.stderr
+    assert "It has all the signatures it needs." in done.stdout
+
+
+def test_a_channel_that_no_car_asks_for_is_refused(started, place):
+    with pytest.raises(CommandError, match="invalid choice: 'nightly'"):
+        manage("trust_release", place / "fleetcompute_client-0.3.0-py3-none-any.whl", "--channel", "nightly")
+
+
 def test_keys_whose_making_was_cut_off_or_whose_bundle_was_moved_do_not_stand_in_the_way(place):
     manage("trust_init", "--online", "--folder", place / "admission")
     (place / "admission" / "public-1.json").rename(place / "taken-along.json")

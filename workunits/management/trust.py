@@ -28,6 +28,10 @@ from workunits.trust.staged import Staged
 PASSWORD_VARIABLE: Final = "FLEET_TRUST_PASSWORD"  # noqa: S105 - a variable's name
 _NOTHING: Final = "no {role} is published yet: is the admission service running, was trust_init published?"
 DEMO_KEYS: Final = ("alice", "bob", "carol")
+# Options that several commands have.
+FOLDER_HELP: Final = "the service's (default: FLEET_ADMISSION_FOLDER)"
+THRESHOLD_HELP: Final = f"how many of them must sign (default: {names.THRESHOLD})"
+STAGED_HELP: Final = "what another trust command has written"
 
 
 class TrustCommand(BaseCommand):
@@ -51,12 +55,12 @@ class TrustCommand(BaseCommand):
         """Do what the command is for. Raises TrustError."""
         raise NotImplementedError
 
-    def stage(self, staged: Staged, out: Path) -> None:
-        """Write a staged change and say what comes next."""
+    def stage(self, staged: Staged, out: Path, *, is_first: bool = False) -> None:
+        """Write a staged change and say what comes next. The fleet's first one follows nothing and asks no database."""
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(staged.to_bytes())
         self.stdout.write(f"Staged {staged.role} version {staged.metadata.signed.version} in {out}.")
-        if fingerprint := first_fingerprint():
+        if not is_first and (fingerprint := first_fingerprint()):
             self.stdout.write(f"It follows what is published under the first root {fingerprint}: is that your fleet's?")
         self.stdout.write(f"Next: `manage.py trust_sign {out} --key KEY` by each of those who must sign, then")
         self.stdout.write(f"`manage.py trust_publish {out}`.")
@@ -72,8 +76,12 @@ def read_password(path: Path, *, is_new: bool = False) -> str:
     known = os.environ.get(PASSWORD_VARIABLE)
     if known:
         return known
-    password = getpass.getpass(f"Password of {path}: ")
-    if is_new and password != getpass.getpass("Again: "):
+    try:
+        password = getpass.getpass(f"Password of {path}: ")
+        again = getpass.getpass("Again: ") if is_new else password
+    except EOFError:
+        raise TrustError(f"there is no terminal to ask for the password; set {PASSWORD_VARIABLE}") from None
+    if password != again:
         raise TrustError("the two passwords differ; nothing was made")
     if is_new and not password:
         raise TrustError("an offline key needs a password (or --unencrypted, for demonstrations)")

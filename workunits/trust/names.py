@@ -22,6 +22,8 @@ OFFLINE_ROLES: Final = (ROOT, TARGETS)
 CONFIG_TARGET: Final = "client/config.json"
 CHANNELS_TARGET: Final = "client/channels.json"
 RELEASE_PREFIX: Final = "client/"
+# Cars ask for one of these; a release on another would reach nobody.
+CHANNELS: Final = ("stable", "beta")
 
 ROOT_LIFETIME: Final = timedelta(days=365)
 TARGETS_LIFETIME: Final = timedelta(days=90)

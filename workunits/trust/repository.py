@@ -296,7 +296,10 @@ class Repository:
         for keyid in stated.keyids:
             if keyid in self._signers and stated.threshold == 1:
                 return self._signers[keyid]
-        raise KeyMissing(f"{self.folder.keys} has no key that may sign {role}; it was made for other keys")
+        raise KeyMissing(
+            f"{self.folder.keys} has no key that may sign {role}; it was made for other keys"
+            " (after trust_init --online the service has to be started again)"
+        )
 
     def _write(self, role: str, metadata: Metadata[Any]) -> None:
         metadata.sign(self._signer(role))

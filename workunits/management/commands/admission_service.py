@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand, prepare_demo
+from workunits.management.trust import FOLDER_HELP, TrustCommand, prepare_demo
 from workunits.pipeline.admission import AdmissionService
 from workunits.pipeline.examine import list_sandbox_locks
 from workunits.store.trust_files import claim_publishing
@@ -31,7 +31,7 @@ class Command(TrustCommand):
     help = "Run the admission service (settings: fleetcompute.settings.admission)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER)
+        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER, help=FOLDER_HELP)
         parser.add_argument("--poll-seconds", type=float, default=1.0, help="pause between two looks for work")
         parser.add_argument("--bin-bits", type=int, default=names.BIN_BITS, help="2^N bins; fixed by the first run")
         parser.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand
+from workunits.management.trust import FOLDER_HELP, TrustCommand
 from workunits.store.admissions import ask_again
 from workunits.trust.errors import TrustError
 from workunits.trust.folder import AdmissionFolder
@@ -23,7 +23,7 @@ class Command(TrustCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("sha256")
         parser.add_argument("--again", action="store_true", help="although it was revoked; needs the service's folder")
-        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER)
+        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER, help=FOLDER_HELP)
 
     def run(self, options: dict[str, Any]) -> None:
         sha256 = options["sha256"]

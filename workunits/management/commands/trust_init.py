@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand, prepare_demo
+from workunits.management.trust import FOLDER_HELP, THRESHOLD_HELP, TrustCommand, prepare_demo
 from workunits.store.trust_files import get_trust_file, iter_log, list_revoked
 from workunits.trust import names
 from workunits.trust.errors import TrustError
@@ -33,11 +33,11 @@ class Command(TrustCommand):
             "--restore", action="store_true", help="the service's folder is lost: rebuild it, with new keys"
         )
         what.add_argument("--demo", action="store_true", help="make and sign everything here: for demonstrations")
-        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER)
+        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER, help=FOLDER_HELP)
         parser.add_argument("--root-key", type=Path, nargs="+", default=[], metavar="PUB", help="who signs root")
-        parser.add_argument("--root-threshold", type=int, default=names.THRESHOLD)
+        parser.add_argument("--root-threshold", type=int, default=names.THRESHOLD, help=THRESHOLD_HELP)
         parser.add_argument("--targets-key", type=Path, nargs="+", default=[], metavar="PUB", help="default: as root")
-        parser.add_argument("--targets-threshold", type=int, default=names.THRESHOLD)
+        parser.add_argument("--targets-threshold", type=int, default=names.THRESHOLD, help=THRESHOLD_HELP)
         parser.add_argument("--origin", nargs="+", default=[settings.FLEET_PUBLIC_URL], help="where cars may connect")
         parser.add_argument("--egress-bytes-per-day", type=int, default=CarConfig.egress_bytes_per_day)
         parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where the staged files go")
@@ -79,5 +79,5 @@ class Command(TrustCommand):
         now = timezone.now()
         root, targets = first_root(holders, now=now), first_targets(holders, config, now=now)
         targets.in_force = root.metadata
-        self.stage(root, out / "root.staged.json")
-        self.stage(targets, out / "targets.staged.json")
+        self.stage(root, out / "root.staged.json", is_first=True)
+        self.stage(targets, out / "targets.staged.json", is_first=True)

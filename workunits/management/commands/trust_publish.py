@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand
+from workunits.management.trust import STAGED_HELP, TrustCommand
 from workunits.store.trust_files import get_order, give_order
 from workunits.trust.names import ROOT
 from workunits.trust.staged import Staged, ThresholdMissed
@@ -24,7 +24,7 @@ class Command(TrustCommand):
     help = "Publish signed changes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("staged", type=Path, nargs="+")
+        parser.add_argument("staged", type=Path, nargs="+", help=STAGED_HELP)
         parser.add_argument("--wait-seconds", type=float, default=30.0, help="for the service; 0: do not wait")
 
     def run(self, options: dict[str, Any]) -> None:

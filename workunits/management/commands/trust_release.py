@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from workunits.management.trust import TrustCommand, add_out, read_root, read_target, read_targets
-from workunits.trust.names import CHANNELS_TARGET
+from workunits.trust.names import CHANNELS, CHANNELS_TARGET
 from workunits.trust.offline import Release, next_targets
 
 
@@ -20,8 +20,10 @@ class Command(TrustCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("wheel", type=Path)
-        parser.add_argument("--channel", default="stable")
-        parser.add_argument("--ring", type=float, default=100.0, metavar="PERCENT", help="share of the cars")
+        parser.add_argument("--channel", choices=CHANNELS, default="stable", help="default: stable")
+        parser.add_argument(
+            "--ring", type=float, default=100.0, metavar="PERCENT", help="share of the cars (default: all of them)"
+        )
         parser.add_argument("--security", action="store_true", help="cars do not wait for a plug")
         add_out(parser, "targets.staged.json")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand, read_root, read_targets
+from workunits.management.trust import THRESHOLD_HELP, TrustCommand, read_root, read_targets
 from workunits.trust import names
 from workunits.trust.errors import TrustError
 from workunits.trust.folder import read_bundle
@@ -25,7 +25,7 @@ class Command(TrustCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("role", choices=("root", "targets", "online"))
         parser.add_argument("--keys", type=Path, nargs="+", metavar="PUB", help="all who may sign from now on")
-        parser.add_argument("--threshold", type=int, default=names.THRESHOLD)
+        parser.add_argument("--threshold", type=int, default=names.THRESHOLD, help=THRESHOLD_HELP)
         parser.add_argument("--bundle", type=Path, metavar="FILE", help="online: the service's new public-N.json")
         parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="where the staged files go")
 

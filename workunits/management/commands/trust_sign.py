@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from workunits.management.trust import TrustCommand, read_password
+from workunits.management.trust import STAGED_HELP, TrustCommand, read_password
 from workunits.trust.describe import describe_staged
 from workunits.trust.folder import write_file
 from workunits.trust.keys import is_encrypted, load_signer
@@ -19,8 +19,8 @@ class Command(TrustCommand):
     help = "Show a staged change and sign it with one key."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("staged", type=Path)
-        parser.add_argument("--key", type=Path, metavar="PEM")
+        parser.add_argument("staged", type=Path, help=STAGED_HELP)
+        parser.add_argument("--key", type=Path, metavar="PEM", help="sign with it; without, the change is only shown")
 
     def run(self, options: dict[str, Any]) -> None:
         path, key = options["staged"], options["key"]

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from workunits.management.trust import TrustCommand
+from workunits.management.trust import FOLDER_HELP, TrustCommand
 from workunits.models import TrustOrder
 from workunits.store.trust_files import close_order, give_order, list_open_orders
 from workunits.trust.folder import AdmissionFolder
@@ -21,8 +21,8 @@ class Command(TrustCommand):
     help = "Stop the fleet: the last timestamp expires at once and no other is signed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--resume", action="store_true")
-        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER)
+        parser.add_argument("--resume", action="store_true", help="sign again; needs the service's folder")
+        parser.add_argument("--folder", type=Path, default=settings.FLEET_ADMISSION_FOLDER, help=FOLDER_HELP)
 
     def run(self, options: dict[str, Any]) -> None:
         if options["resume"]:
