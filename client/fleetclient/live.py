@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from fleetclient.clock import boot_seconds, wall_seconds
 from fleetclient.config import Config
@@ -103,7 +104,8 @@ def gather_facts(config: Config) -> LocalFacts:
     if not config.state_dir.is_dir():
         return LocalFacts(device_temp_c=temp_c, on_allowed_network=is_allowed, network_name=name)
     state = StateFolder(config.state_dir)
-    usage, control = UsageMeter(state.usage), ControlState(state.folder).read()
+    usage = UsageMeter(state.usage, zone=ZoneInfo(config.rules.time_zone or "UTC"))
+    control = ControlState(state.folder).read()
     return LocalFacts(
         device_temp_c=temp_c,
         on_allowed_network=is_allowed,

@@ -41,7 +41,7 @@ class StateFolder:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise AlreadyRunning(f"another agent is using {self.folder}") from None
+            raise AlreadyRunning(f"another agent is using {self.folder}; stop it first") from None
         self._lock = file
 
     def is_in_use(self) -> bool:

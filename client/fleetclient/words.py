@@ -30,6 +30,42 @@ SIGNAL_LABELS: dict[str, str] = {
     "sentry_on": "Watching its surroundings",
     "updating": "Installing an update",
 }
+# Rules and walls by the names that the decision and the runner give them; others are shown under their own.
+GATE_LABELS: dict[str, str] = {
+    "pause": "Your pause",
+    "away": "Vacation, valet, service",
+    "user_present": "Somebody in the car",
+    "updating": "Installing an update",
+    "confined": "Walls around the work",
+    "soc_pct": "Battery",
+    "ready_by": "Ready to drive",
+    "charger": "Charger",
+    "cabin_temp": "Cabin",
+    "pack_temp": "Battery pack",
+    "device_temp": "This computer",
+    "data_day": "Data today",
+    "data_month": "Data this month",
+    "hours_day": "Hours today",
+    "windows": "Allowed hours",
+    "price": "Price of power",
+    "net": "Net pay",
+    "sentry_on": "Watching its surroundings",
+    "finishing": "New work",
+    "settled": "Settled",
+}
+WALL_LABELS: dict[str, str] = {
+    "idle_priority": "Processor only when idle",
+    "idle_disk": "Disk only when idle",
+    "first_to_go": "First to end when memory is short",
+    "namespaces": "A network and users of its own",
+    "dies_with_agent": "Ends with the client",
+    "untraceable": "Cannot be traced",
+    "no_new_privileges": "Can gain no privileges",
+    "limits": "Limits on memory, time and files",
+    "landlock": "No files, no network (Landlock)",
+    "seccomp": "Few system calls (seccomp)",
+    "cgroup": "A control group",
+}
 UNKNOWN = "unknown"
 
 

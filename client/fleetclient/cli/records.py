@@ -7,12 +7,13 @@ import textwrap
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fleetclient.cli.session import EXIT_OK, Session
 from fleetclient.clock import wall_seconds
 from fleetclient.history import list_sessions
 from fleetclient.usage import UsageMeter
-from fleetclient.words import say_bytes, say_moment, say_seconds
+from fleetclient.words import UNKNOWN, say_bytes, say_moment, say_seconds
 
 DAY_SECONDS = 86400.0
 NEVER_LEAVES = (
@@ -48,20 +49,34 @@ def history(session: Session) -> int:
     state = session.state
     sessions = list_sessions(state.history, since_unix=since)
     first = datetime.fromtimestamp(since, zone).date().isoformat()
-    days = {day: usage for day, usage in UsageMeter(state.usage, zone=zone).list_days().items() if day >= first}
-    document = {
-        "sessions": [asdict(each) for each in sessions],
-        "days": [{"date": day, **asdict(usage)} for day, usage in days.items()],
-    }
+    days = [day for day in _list_days(session, now) if day["date"] >= first]
+    document = {"sessions": [asdict(each) for each in sessions], "days": days}
     lines = [
         f"{say_moment(each.began_at, now_unix=now, zone=zone)}  worked {say_seconds(each.worked_seconds)},"
         f" {each.units} units, {each.rows} rows, {say_bytes(each.bytes_moved)}, {each.energy_wh / 1000:.2f} kWh;"
         f" {f'ended: {each.reason}' if each.reason else 'goes on'}"
         for each in sessions
     ]
-    lines += ["", *(_day_line(day, asdict(usage)) for day, usage in days.items())] if days else []
+    lines += ["", *(_day_line(day) for day in days)] if days else []
     session.show(document, "\n".join(lines) or "The car has not worked yet.")
     return EXIT_OK
+
+
+def _list_days(session: Session, now: float) -> list[dict[str, Any]]:
+    """Return what each day has cost. The stored counts run ahead while an agent runs, so it is asked for today's."""
+    days = {
+        day: {"bytes_moved": usage.bytes_moved, "worked_seconds": usage.worked_seconds, "energy_wh": usage.energy_wh}
+        for day, usage in UsageMeter(session.state.usage).list_days().items()
+    }
+    live = session.live_status()
+    if live is not None:
+        usage, zone = live["usage"], ZoneInfo(session.config.rules.time_zone or "UTC")
+        days[datetime.fromtimestamp(now, zone).date().isoformat()] = {
+            "bytes_moved": usage["bytes_today"],
+            "worked_seconds": usage["worked_seconds_today"],
+            "energy_wh": usage["energy_wh_today"],
+        }
+    return [{"date": day, **usage} for day, usage in sorted(days.items())]
 
 
 def data(session: Session) -> int:
@@ -116,6 +131,6 @@ def _short(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _day_line(day: str, usage: dict[str, Any]) -> str:
-    moved = say_bytes(usage["bytes_sent"] + usage["bytes_received"])
-    return f"{day}  worked {say_seconds(usage['worked_seconds'])}, {moved}, {usage['energy_wh'] / 1000:.2f} kWh"
+def _day_line(day: dict[str, Any]) -> str:
+    energy = UNKNOWN if day["energy_wh"] is None else f"{day['energy_wh'] / 1000:.2f} kWh"
+    return f"{day['date']}  worked {say_seconds(day['worked_seconds'])}, {say_bytes(day['bytes_moved'])}, {energy}"

@@ -16,6 +16,8 @@ from fleetclient.vehicle.signals import Signals
 from fleetclient.words import SIGNAL_LABELS, say_seconds, say_value
 
 NEEDED = ("parked", "plugged_in", "soc_pct", "user_present")
+# Sources that look at no car.
+MADE_UP = ("simulated", "scripted")
 
 
 def check_source(context: Context) -> Iterator[Line]:
@@ -41,6 +43,9 @@ def check_source(context: Context) -> Iterator[Line]:
         yield fail("car", f"{source} does not say: {names}", mend)
     else:
         yield ok("car", f"{source}: {_say(context.signals)}")
+    if source in MADE_UP:
+        mend = f"name where your car's state comes from in {context.config_file}: [vehicle] source; see Connect a car"
+        yield warn("source", f"{source}: no real car is asked, so work goes on while you drive", mend)
 
 
 def check_rules(context: Context) -> Iterator[Line]:
@@ -55,6 +60,9 @@ def check_rules(context: Context) -> Iterator[Line]:
         yield ok("rules", "the car may work now")
     else:
         yield ok("rules", f"the car may not work now: {get_sentence(decision)} See: fleetclient rules explain")
+    if unheard := [gate.name for gate in decision.gates if gate.reason == "signal_stale" and gate.value == "unknown"]:
+        mend = f"tell them in [vehicle.{config.vehicle.source}], or loosen the rules that ask; see Connect a car"
+        yield warn("signals", f"closed as long as the car does not say what they need: {', '.join(unheard)}", mend)
     if not rules.time_zone:
         mend = f'write time_zone = "Europe/Berlin" (or yours) under [rules] in {context.config_file}'
         yield warn("time zone", "the rules name none, so ready-by times follow this computer's", mend)

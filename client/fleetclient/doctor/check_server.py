@@ -46,7 +46,10 @@ def check_network(context: Context) -> Iterator[Line]:
             yield ok("networks", f"on an allowed network ({name})")
         else:
             text = "not on an allowed network" if is_allowed is False else "nobody can tell which network this is"
-            mend = f"join it, or add this one under [network] in {context.config_file}; until then nothing is sent"
+            mend = (
+                f"join one, or add this one under [network] in {context.config_file}; until then nothing is sent"
+                " (iw dev shows a Wi-Fi's name for allowed_ssids, ip neigh a router's address for allowed_gateways)"
+            )
             yield warn("networks", text, mend)
 
 

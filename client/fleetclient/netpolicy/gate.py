@@ -52,7 +52,7 @@ class SendGate:
     def check(self, url: str) -> None:
         """Return when a request to this address may leave now. Raises NetworkNotAllowed, OriginRefused."""
         if not self._policy.may_send():
-            raise NetworkNotAllowed("not on an allowed network, so nothing is sent")
+            raise NetworkNotAllowed("not on an allowed network, so nothing is sent (fleetclient doctor says more)")
         origin = origin_of(url)
         if not origin or origin != self._origin:
             raise OriginRefused(f"{origin or 'the address'} is not the configured server {self._origin}")

@@ -8,9 +8,11 @@ from html import escape
 from typing import Any
 
 from fleetclient.words import (
+    GATE_LABELS,
     SIGNAL_LABELS,
     STATES,
     UNKNOWN,
+    WALL_LABELS,
     say_bytes,
     say_moment,
     say_money,
@@ -158,7 +160,7 @@ def _gates(status: Status, zone: tzinfo) -> str:
 def _safety(status: Status, zone: tzinfo) -> str:
     walls, trust = status["walls"], status["trust"]
     rows = [(_name(name), "✓ holds" if holds else "✕ missing", "") for name, holds in walls["holds"].items()]
-    notes = [f"Nothing can be confined here: {walls['refused']}"] if walls["refused"] else [_WALLS_TEXT] if rows else []
+    notes = [f"Nothing can be confined here: {walls['refused']}"] if walls["refused"] else []
     if trust["stop_reason"]:
         notes.append(f"The fleet is stopped: {trust['stop_reason']}")
     for refused in status["models_refused"]:
@@ -169,7 +171,8 @@ def _safety(status: Status, zone: tzinfo) -> str:
     contact = status["last_contact_at"]
     notes.append(f"Last talk with the server: {_moment(contact, status, zone) if contact else 'not since the start'}.")
     paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    return paragraphs + (_table(("Wall", "Now"), [row[:2] for row in rows]) if rows else "")
+    walls_text = "" if walls["refused"] else f"<p>{escape(_WALLS_TEXT)}</p>"
+    return paragraphs + (walls_text + _table(("Wall", "Now"), [row[:2] for row in rows]) if rows else "")
 
 
 def _messages(status: Status, zone: tzinfo) -> str:
@@ -196,7 +199,7 @@ def _row(heads: list[str], cells: list[str]) -> str:
 
 
 def _name(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return GATE_LABELS.get(name) or WALL_LABELS.get(name) or name.replace("_", " ").capitalize()
 
 
 def _moment(unix: float, status: Status, zone: tzinfo) -> str:

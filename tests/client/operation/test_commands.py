@@ -253,9 +253,20 @@ def test_history_shows_sessions_and_days(console: Console) -> None:
     meter.close()
     answer = console.ask("history")
     assert [(each["units"], each["reason"]) for each in answer["sessions"]] == [(3, "driving")]
-    assert sum(day["bytes_sent"] + day["bytes_received"] for day in answer["days"]) == 5_000_000
+    assert sum(day["bytes_moved"] for day in answer["days"]) == 5_000_000
     _, text = console.run("history")
     assert "worked 58 min 20 s, 3 units, 192 rows, 5.0 MB, 0.02 kWh; ended: driving" in text
+
+
+def test_history_asks_the_running_agent_for_today_whose_stored_counts_run_ahead(
+    console: Console, agent: Callable[..., ControlState]
+) -> None:
+    meter = UsageMeter(StateFolder(console.state).usage)
+    meter.add_bytes(100, 23)  # not closed: the file holds megabytes more
+    usage = {"bytes_today": 123, "bytes_this_month": 123, "worked_seconds_today": 4.0, "energy_wh_today": 2.0}
+    agent(usage=usage)
+    (today,) = console.ask("history")["days"]
+    assert (today["bytes_moved"], today["worked_seconds"], today["energy_wh"]) == (123, 4.0, 2.0)
 
 
 def test_history_of_a_car_that_never_worked_says_so(console: Console) -> None:

@@ -411,6 +411,20 @@ def test_a_source_that_leaves_out_what_the_rules_need_is_found(patient: Patient)
     assert_sick(line, Level.FAIL, "battery")
 
 
+def test_rules_that_ask_for_what_the_car_never_says_are_named(patient: Patient) -> None:
+    """Everything looks well, and yet no work would ever begin."""
+    said = {"parked": True, "plugged_in": True, "user_present": False, "updating": False, "soc_pct": 80}
+    (patient.folder / "car.json").write_text(json.dumps(said))
+    patient.write(extra='[vehicle]\nsource = "file"\n[vehicle.file]\ndocument_file = "car.json"\n')
+    car, rules, unheard, _ = patient.lines("car", "rules")
+    assert (car.level, rules.level) == (Level.OK, Level.OK)
+    assert_sick(unheard, Level.WARN, "home_network, charger, cabin_temp", "[vehicle.file]")
+    (patient.folder / "car.json").write_text(
+        json.dumps(said | {"charging": False, "on_home_wifi": True, "cabin_temp_c": 20})
+    )
+    assert "may work now" in patient.lines("car", "rules")[1].text
+
+
 def test_a_source_with_a_password_file_that_is_open_to_others_is_found(patient: Patient) -> None:
     (patient.folder / "secret").write_text("x")
     (patient.folder / "secret").chmod(0o644)
@@ -421,8 +435,9 @@ def test_a_source_with_a_password_file_that_is_open_to_others_is_found(patient: 
 
 def test_what_the_rules_say_now_is_no_fault_but_a_missing_time_zone_is_told(patient: Patient) -> None:
     patient.write(extra='[rules]\naway_mode = "vacation"\n')
-    car, rules, zone = patient.lines("car", "rules")
+    car, made_up, rules, zone = patient.lines("car", "rules")
     assert (car.level, rules.level) == (Level.OK, Level.OK)
+    assert_sick(made_up, Level.WARN, "no real car is asked", "[vehicle] source")
     assert "may not work now" in rules.text
     assert_sick(zone, Level.WARN, "time_zone")
 
