@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from fleetclient import __version__
 from fleetclient.clock import wall_seconds
 from fleetclient.control_socket import AgentNotRunning, ask
 from fleetclient.doctor.context import Context
 from fleetclient.doctor.report import Line, fail, ok, warn
 from fleetclient.selftest.report import needs_run, read_report
 from fleetclient.state import StateFolder
+from fleetclient.update.folder import VersionFolder, installed_is_newer
 from fleetclient.words import say_seconds
 
 
@@ -19,7 +22,7 @@ def check_selftest(context: Context) -> Iterator[Line]:
     config = context.config
     if config is None:
         return
-    report, due = read_report(config.state_dir), needs_run(config.state_dir)
+    report, due = read_report(config.state_dir), needs_run(config.state_dir, version=_agent_version(config.state_dir))
     if report is not None and not report.passed:
         mend = "run: fleetclient selftest; if it fails again, reinstall onnxruntime or test the memory (memtest86+)"
         yield fail("self-test", report.failure, mend)
@@ -53,6 +56,12 @@ def check_agent(context: Context) -> Iterator[Line]:
     for refused in status["models_refused"]:
         mend = "nothing: the model is at fault. If it is so with every model, run fleetclient selftest"
         yield warn("model", f"{refused['model']} crashed too often and is refused for now", mend)
+
+
+def _agent_version(state_dir: Path) -> str:
+    """Return the version that an agent runs: after an update it is not the one of this command."""
+    current = VersionFolder(state_dir).read().current
+    return __version__ if installed_is_newer(__version__, current) else current
 
 
 def _doing(status: dict[str, Any]) -> str:

@@ -85,17 +85,17 @@ def read_report(state_dir: Path) -> SelfTestReport | None:
         return None
 
 
-def needs_run(state_dir: Path) -> str:
-    """Return why a self-test is due, in words; empty when the last one still holds."""
+def needs_run(state_dir: Path, *, version: str = __version__) -> str:
+    """Return why a self-test is due for this version of the client, in words; empty when the last one still holds."""
     report = read_report(state_dir)
     if report is None:
         return "no self-test was made yet"
-    return _change_since(report) or _age_of(report)
+    return _change_since(report, version) or _age_of(report)
 
 
-def _change_since(report: SelfTestReport) -> str:
-    if report.client_version != __version__:
-        return f"the client is now {__version__}, tested was {report.client_version}"
+def _change_since(report: SelfTestReport, version: str) -> str:
+    if report.client_version != version:
+        return f"the client is now {version}, tested was {report.client_version}"
     if report.runtime_version != (runtime := runtime_version()):
         return f"onnxruntime is now {runtime}, tested was {report.runtime_version}"
     return "" if report.machine == machine_fingerprint() else "the processor or the kernel has changed"

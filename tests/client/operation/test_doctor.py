@@ -38,6 +38,7 @@ from fleetclient.runner.probes import ProbeOutcome, ProbeReport
 from fleetclient.runner.walls import WallsReport
 from fleetclient.selftest.report import GraphReport, SelfTestReport, write_report
 from fleetclient.trust.verdict import Verdict
+from fleetclient.update.folder import VersionFolder
 from tests.client.operation.sample import make_status
 
 OFF = "mode = 'off'"
@@ -489,6 +490,16 @@ def test_the_self_test_is_told_when_due_and_found_when_failed(patient: Patient) 
     assert_sick(patient.line("self-test", "self-test"), Level.WARN, "0.0.1")
     write_selftest(patient, passed=False)
     assert_sick(patient.line("self-test", "self-test"), Level.FAIL, "off by 3")
+
+
+def test_a_self_test_made_by_the_release_that_the_agent_runs_is_good(patient: Patient) -> None:
+    """The command stays the installed version; the agent has been updated."""
+    write_selftest(patient, passed=True, version="99.0.0")
+    releases = VersionFolder(patient.state)
+    (releases.path("99.0.0") / "fleetclient").mkdir(parents=True)
+    (releases.path("99.0.0") / "fleetclient" / "__init__.py").touch()
+    releases.switch_to("99.0.0")
+    assert patient.line("self-test", "self-test").level is Level.OK
 
 
 def test_a_running_agent_tells_its_trouble(patient: Patient) -> None:
