@@ -113,14 +113,14 @@ def test_it_is_a_background_process_in_its_own_group_with_hard_limits(bench: Mak
 
 def test_a_stopped_runner_burns_nothing_and_goes_on_to_the_same_output(bench: Make) -> None:
     work = bench(slow_model(), speed=0.2)
-    work.submit(rows=40)
+    work.submit(rows=400)
     work.hear(UnitProgress)
     work.runner.stop()
     wait_until(lambda: process_state(work.runner.pid) == "T")
     work.runner.resume()
     assert isinstance(work.hear(UnitDone), UnitDone)
     stopped = (work.folder / "unit.out").read_bytes()
-    work.submit("again", rows=40)
+    work.submit("again", rows=400)
     work.hear(UnitDone)
     assert (work.folder / "again.out").read_bytes() == stopped
 
