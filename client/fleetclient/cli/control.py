@@ -59,7 +59,8 @@ def describe(found: dict[str, Any], session: Session) -> str:
     lines = [str(found["sentence"])]
     now = wall_seconds()
     for gate in found["gates"]:
-        if not gate["open"]:
+        is_finishing = gate["name"] == "finishing" and found["pause"]["finishing"]
+        if (is_finishing or not gate["open"]) and gate["detail"] != found["sentence"]:
             until = gate["until"]
             when = f" (until {say_moment(until, now_unix=now, zone=session.zone)})" if until else ""
             lines.append(f"  - {gate['detail'] or gate['reason']}{when}")

@@ -26,12 +26,15 @@ NEVER_LEAVES = (
 # In the order of the message. What is not named here is shown under its own name.
 FIELDS = {
     "protocol": "version of the message's form",
-    "boot": "a random number made at the start, so that a copy of this car's key is noticed",
     "agent.version": "version of this client",
     "agent.runtime": "version of the program that computes",
     "agent.class": "kind of processor and precision, which the last digits of a result depend on",
+    "agent.instance": "a hash that names this installation, so that a copy of this car's key is noticed",
+    "agent.boot": "a hash that names this start of the client, for the same",
+    "agent.walls": "which walls hold around work here",
     "state.eligible": "may the car compute now",
     "state.reasons": "if not: the codes of the reasons",
+    "state.clock_skew_seconds": "how far this computer's clock is from the server's",
     "capacity.replicas": "how much more work it would take",
     "capacity.memory_bytes": "memory that you grant",
     "capacity.opset_max": "newest kind of model it can run",

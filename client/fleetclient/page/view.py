@@ -59,7 +59,9 @@ def _section(name: str, title: str, content: str) -> str:
 
 def _hero(status: Status, zone: tzinfo) -> str:
     sign, word = STATES.get(status["state"], ("?", str(status["state"])))
-    closed = [gate for gate in status["gates"] if not gate["open"]]
+    # The gate of finishing is never closed, for what is held goes on; that nothing new comes is said all the same.
+    is_finishing = status["pause"]["finishing"]
+    closed = [gate for gate in status["gates"] if not gate["open"] or (is_finishing and gate["name"] == "finishing")]
     items = [_reason(gate, status, zone) for gate in closed]
     reasons = f"<ul class='reasons'>{''.join(items)}</ul>" if items and not status["stopped"] else ""
     progress = _progress(status)

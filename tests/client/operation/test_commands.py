@@ -19,6 +19,7 @@ import pytest
 
 from fleetclient.cli import main
 from fleetclient.cli.parser import make_parser
+from fleetclient.cli.records import FIELDS
 from fleetclient.cli.times import TimeNotUnderstood, read_duration, read_until
 from fleetclient.control import NOTHING_ASKED, Control, ControlState
 from fleetclient.control_socket import ControlServer
@@ -28,6 +29,8 @@ from fleetclient.rules.rules import Rules
 from fleetclient.state import StateFolder
 from fleetclient.trust.verdict import Verdict
 from fleetclient.usage import UsageMeter
+from fleetclient.wire import AgentInfo, Capacity, SyncRequest, encode_sync_request
+from fleetclient.wire.frame import decode_frame
 from tests.client.operation.sample import make_status
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -296,6 +299,30 @@ def test_data_shows_the_last_message_and_what_never_leaves(console: Console) -> 
     assert "2.0 kB of results" in text
     assert "… and 2 more" in text
     assert "What never leaves the car:" in text
+
+
+def test_data_has_a_meaning_for_every_field_that_a_message_can_have(console: Console) -> None:
+    StateFolder(console.state)
+    agent = AgentInfo(
+        version="1.0.0", runtime="r", comparison_class="c", instance="a" * 32, boot="b" * 32, walls=("x",)
+    )
+    capacity = Capacity(replicas=1, memory_bytes=1, opset_max=1)
+    frame = encode_sync_request(
+        SyncRequest(
+            agent=agent, capacity=capacity, eligible=True, reasons=(), models=(), held=(), commitments=(), returned=(),
+            clock_skew_seconds=1.0,
+        )
+    )  # fmt: skip
+    (console.state / "last-sync.json").write_text(json.dumps({"at": time.time(), "message": decode_frame(frame)[0]}))
+    names = {each["field"] for each in console.ask("data")["fields"]}
+    assert names == set(FIELDS)
+
+
+def test_finishing_is_said_though_its_gate_is_open(console: Console, agent: Callable[..., ControlState]) -> None:
+    gate = {"name": "finishing", "open": True, "reason": "", "detail": "No new work is taken.", "until": None}
+    pause = {"until": None, "forever": False, "finishing": True}
+    agent(gates=[gate], pause=pause)
+    assert "  - No new work is taken." in console.run("status")[1]
 
 
 def test_data_of_a_car_that_said_nothing_still_says_what_never_leaves(console: Console) -> None:
