@@ -7,7 +7,6 @@ from typing import ClassVar
 from fleetclient.cli.counted import counted_policy, make_gate
 from fleetclient.cli.session import EXIT_OK, Session
 from fleetclient.errors import ClientError
-from fleetclient.state import AlreadyRunning
 
 
 class NothingToRenew(ClientError):
@@ -22,10 +21,7 @@ def rotate_key(session: Session) -> int:
     from fleetclient.network import Network
 
     config = session.require_server().config
-    try:
-        session.state.lock()
-    except AlreadyRunning as error:
-        raise AlreadyRunning(f"{error}: stop it, renew the key, and start it again") from None
+    session.state.lock()
     identity = Identity(session.state.identity)
     if identity.is_revoked:
         raise NothingToRenew("this car was removed from the fleet: fleetclient unpair, then pair it again")
