@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -251,6 +252,20 @@ def test_a_gpu_is_used_where_installed_permitted_and_confined(
 )
 def test_the_tier_is_the_highest_whose_flags_are_all_there(kind: str, flags: str, tier: str) -> None:
     assert machine.tier_of(kind, frozenset(flags.split())) == tier
+
+
+def test_the_runtime_tells_its_maker_nothing_and_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """The child that asks it what it can do has no walls. The runtime writes its number there before it sends any."""
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fleetclient.selftest.runtime"],
+        env={**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["opset_max"] > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_looking_whether_a_test_is_due_imports_nothing_heavy() -> None:
