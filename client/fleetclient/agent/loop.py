@@ -20,7 +20,7 @@ from fleetclient.agent.syncing import SYNC, Syncing
 from fleetclient.errors import ClientError
 from fleetclient.failpoints import fail_point
 from fleetclient.network import VehicleRevoked
-from fleetclient.runner.jobs import UnitDone, UnitFailed
+from fleetclient.runner.jobs import UnitDone, UnitFailed, fits_a_message
 from fleetclient.units import Result, Unit, UnitState
 from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import Capacity, HandBack
@@ -131,6 +131,9 @@ class Agent:
         if needed > granted:
             detail = f"needs {needed} bytes of memory, the owner grants {granted}"
             return HandBack(token=unit.token, kind="returned", reason="not_wanted", detail=detail)
+        if not fits_a_message(unit.contract):
+            detail = "its contract is longer than what a runner can be told"
+            return HandBack(token=unit.token, kind="error", reason="model_load_failed", detail=detail)
         return self._parts.admission.refuse(unit)
 
     def _refuse_held(self, now: float) -> None:

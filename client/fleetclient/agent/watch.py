@@ -146,4 +146,6 @@ def _close(decision: Decision, gate: Gate) -> Decision:
         reasons=(gate.reason, *decision.reasons),
         gates=(gate, *decision.gates),
         until_unix=None,
+        # What held of a car at work holds no more: it begins again at the thresholds for beginning.
+        memory=replace(decision.memory, was_allowed=False),
     )

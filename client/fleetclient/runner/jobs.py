@@ -9,8 +9,18 @@ from typing import Any
 
 from fleetclient.runner.crashes import CrashReason, name_crash
 from fleetclient.runner.options import SandboxOptions
+from fleetclient.runner.pipes import MESSAGE_BYTES_MAX
 from fleetclient.wire import ERROR_REASONS, Contract
 from fleetclient.wire.contract import dump_contract, read_contract
+from fleetclient.wire.frame import dump_json
+
+# A runner's first message says more than the contract, and with names escaped it is up to three times as long.
+CONTRACT_BYTES_MAX = MESSAGE_BYTES_MAX // 4
+
+
+def fits_a_message(contract: Contract) -> bool:
+    """Return whether a contract is short enough to be told to a runner: some hundred inputs and outputs are."""
+    return len(dump_json(dump_contract(contract))) <= CONTRACT_BYTES_MAX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -162,3 +162,15 @@ def test_shyness_doubles_to_a_limit_and_ends_with_the_first_unit_that_can_be_tak
 @pytest.mark.parametrize("word", list(Word))
 def test_the_words_of_this_test_are_the_gates_own(word: Word) -> None:
     assert Admission(word.value).value == word.value
+
+
+def test_a_contract_that_is_too_long_for_a_runner_is_handed_back_and_the_next_unit_is_run(
+    fleet: FakeFleet, car: MakeCar
+) -> None:
+    add_units(fleet, 2)
+    tensors = fleet.units[0].contract["outputs"]
+    tensors += [{"name": f"{index}" * 100, "dtype": "F32", "shape": [1]} for index in range(100, 300)]
+    worker = car()
+    worker.step_until(lambda: fleet.count("stored") == 1)
+    (back,) = fleet.hand_backs
+    assert (back["token"], back["kind"], back["reason"]) == (fleet.units[0].token, "error", "model_load_failed")
