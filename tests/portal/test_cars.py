@@ -59,6 +59,16 @@ def test_removing_a_car_asks_first(browser, car) -> None:
     assert browser.get(f"/cars/{car.public_id}/remove").status_code == 404
 
 
+def test_a_removed_car_gives_no_reasons_for_resting(browser, car) -> None:
+    from workunits.models import Vehicle, VehiclePresence
+
+    VehiclePresence.objects.update(last_seen_at=timezone.now(), eligible=False, reasons=["soc_low"])
+    Vehicle.objects.update(status="revoked")
+    page = browser.get("/").content.decode()
+    assert "removed" in page
+    assert "battery too low" not in page
+
+
 def test_somebody_elses_car_is_not_there(browser, db) -> None:
     from tests.engine.factories import make_vehicle
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fleetclient.cli.session import EXIT_ERROR, EXIT_OK, Session
 from fleetclient.config import Config
@@ -24,6 +24,12 @@ WIPED = (
     "history.sqlite-shm", "usage.json", "control.json", "crashes.json", "selftest.json", "runner.stderr", "empty",
     "inputs", "outputs", "selftest", "client",
 )  # fmt: skip
+
+
+class CarRemoved(ClientError):
+    """The fleet does not take this identity any more."""
+
+    code: ClassVar[str] = "car_removed"
 
 
 def run(session: Session) -> int:
@@ -43,6 +49,8 @@ def pair(session: Session) -> int:
     config = session.require_server().config
     session.state.lock()
     identity = Identity(session.state.identity)
+    if identity.is_revoked:
+        raise CarRemoved("this car was removed from the fleet: fleetclient unpair, then pair it again")
     with counted_policy(session, config, is_alone=True) as policy:
         if identity.vehicle_id is not None:
             print(json.dumps({"event": "paired", "vehicle_id": identity.vehicle_id}))

@@ -407,6 +407,13 @@ def test_unpairing_forgets_the_identity_and_keeps_the_rest(paired: Console) -> N
     assert (paired.state / "cache" / "model").exists()
 
 
+def test_a_car_that_was_removed_is_not_called_paired(paired: Console) -> None:
+    paired.file.write_text(f'server = "http://127.0.0.1:1"\nstate_dir = "{paired.state}"\n')
+    Identity(StateFolder(paired.state).identity).remember_revoked()
+    assert paired.run("pair") == (1, "")
+    assert "removed from the fleet: fleetclient unpair, then pair it again" in paired.error
+
+
 def test_wiping_leaves_nothing_of_the_car(paired: Console) -> None:
     assert paired.run("unpair", "--yes", "--wipe")[0] == 0
     assert [path.name for path in paired.state.iterdir()] == ["agent.lock"]
