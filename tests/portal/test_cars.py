@@ -63,7 +63,7 @@ def test_a_removed_car_gives_no_reasons_for_resting(browser, car) -> None:
     from workunits.models import Vehicle, VehiclePresence
 
     VehiclePresence.objects.update(last_seen_at=timezone.now(), eligible=False, reasons=["soc_low"])
-    Vehicle.objects.update(status="revoked")
+    Vehicle.objects.update(status="revoked", revoked_at=timezone.now())
     page = browser.get("/").content.decode()
     assert "removed" in page
     assert "battery too low" not in page
