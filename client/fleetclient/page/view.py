@@ -62,7 +62,7 @@ def _hero(status: Status, zone: tzinfo) -> str:
     # The gate of finishing is never closed, for what is held goes on; that nothing new comes is said all the same.
     is_finishing = status["pause"]["finishing"]
     closed = [gate for gate in status["gates"] if not gate["open"] or (is_finishing and gate["name"] == "finishing")]
-    items = [_reason(gate, status, zone) for gate in closed]
+    items = [_reason(gate, status, zone) for gate in closed if gate["detail"] != status["sentence"]]
     reasons = f"<ul class='reasons'>{''.join(items)}</ul>" if items and not status["stopped"] else ""
     progress = _progress(status)
     return (
