@@ -373,7 +373,10 @@ class CarProcess:
         return [sys.executable, "-m", "fleetclient", *arguments, "--config", str(self.config)]
 
     def environment(self, fail_point: str = "") -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(CLIENT_ROOT), "FLEETCLIENT_FAIL_POINT": fail_point}
+        # A car that a test connects to nothing is the scripted one.
+        scripted = {} if "source = " in self.config.read_text() else {"FLEET_VEHICLE__SOURCE": "scripted"}
+        own = {"PYTHONPATH": str(CLIENT_ROOT), "FLEETCLIENT_FAIL_POINT": fail_point}
+        return {**os.environ, **scripted, **own}
 
     def start(self, *, fail_point: str = "") -> CarProcess:
         with self.log.open("ab") as log, self.out.open("ab") as out:

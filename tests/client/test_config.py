@@ -106,3 +106,10 @@ def test_a_file_that_is_missing_or_not_toml_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(ConfigInvalid, match="is not TOML"):
         load_config(tmp_path / "bad.toml")
+
+
+def test_a_car_that_nobody_has_connected_is_not_pretended(tmp_path: Path) -> None:
+    bare = {"server": "https://fleet.example", "state_dir": "state"}
+    assert parse_config(bare, folder=tmp_path).vehicle.source == "none"
+    for pretended in ({"simulation": {"speed": 0.5}}, {"vehicle": {"away": [[1, 2]]}}, {"vehicle": {"away_file": "x"}}):
+        assert parse_config({**bare, **pretended}, folder=tmp_path).vehicle.source == "simulated"

@@ -30,6 +30,8 @@ from fleetclient.rules.rules import read_rules
 from fleetclient.trust.options import check_trust
 
 DEFAULT = "default"
+# Whoever sets one of these wants a pretended car; everybody else has to name a real one.
+PRETENDED = ("simulation.", "vehicle.simulation.", "vehicle.away", "vehicle.start_delay_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,8 @@ def _defaults(chosen: Layer, environment: Mapping[str, str], *, is_system: bool)
     named = chosen.get("state_dir")
     folders = {"state_dir": places.state, "cache_dir": named.value / "cache" if named else places.cache}
     values = {"server": "", **folders, **list_defaults()}
+    if any(key.startswith(PRETENDED) for key in chosen):
+        values["vehicle.source"] = "simulated"
     return {key: Setting(value=value, origin=DEFAULT) for key, value in values.items()}
 
 

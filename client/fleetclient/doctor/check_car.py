@@ -26,6 +26,13 @@ def check_source(context: Context) -> Iterator[Line]:
     if config is None:
         return
     source = config.vehicle.source
+    if source == "none":
+        context.signals = Signals()
+        mend = (
+            f'write source = "teslamate" (mqtt, can, file) under [vehicle] in {context.config_file}; see Connect a car'
+        )
+        yield fail("car", "no car is connected, so it never works", mend)
+        return
     try:
         # A second connection beside the agent's would disturb some sources, such as standard input.
         live = read_agent_signals(config)

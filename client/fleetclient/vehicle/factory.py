@@ -17,7 +17,7 @@ def make_source(options: VehicleOptions, *, folder: Path, began_at: float) -> Si
     `began_at`: seconds on the boot clock from which a script or a simulated life counts. Each source is imported only
     when it is asked for. Every source also has `problem`: a sentence on why it says nothing, or empty.
     """
-    source = _make(options, folder, began_at)
+    source = _make_silent() if options.source == "none" else _make(options, folder, began_at)
     return AssumingSource(source, options.assume_no) if options.assume_no else source
 
 
@@ -39,6 +39,12 @@ def _make(options: VehicleOptions, folder: Path, began_at: float) -> SignalSourc
     if options.source == "simulated" and options.simulation.seed:
         return _make_life(options, began_at)
     return _make_scripted(options, folder, began_at)
+
+
+def _make_silent() -> SignalSource:
+    from fleetclient.vehicle.silent import SilentSource
+
+    return SilentSource()
 
 
 def _make_file(options: VehicleOptions, folder: Path) -> SignalSource:

@@ -14,7 +14,7 @@ from fleetclient.vehicle.checks import SourceInvalid, require_one_of, require_wi
 from fleetclient.vehicle.mqtt_options import MqttOptions, TeslamateOptions
 from fleetclient.wire import RETURN_REASONS
 
-SOURCES = ("simulated", "scripted", "file", "teslamate", "mqtt", "can")
+SOURCES = ("none", "simulated", "scripted", "file", "teslamate", "mqtt", "can")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,9 @@ class FileOptions:
 class VehicleOptions:
     """`[vehicle]`: where the car's state comes from, and what to do with work when the car is needed.
 
-    `source`: simulated, scripted, file, teslamate, mqtt or can; all but the first two have a section of that name.
+    `source`: none, simulated, scripted, file, teslamate, mqtt or can; the last four have a section of that name. With
+    none, which is what holds until you choose, the car never works. With a `[simulation]` section, or where a
+    key of the scripted or the simulated car is set, simulated holds instead.
     `hand_back`: give work to other cars when this one stops; false keeps what can still be finished in time.
     `assume_no`: signals that this car cannot tell and that are taken for no: updating, sentry_on, charging.
 
@@ -90,7 +92,7 @@ class VehicleOptions:
     `source = "simulated"` is that same car unless `simulation.seed` gives it a life.
     """
 
-    source: str = "simulated"
+    source: str = "none"
     hand_back: bool = False
     assume_no: tuple[str, ...] = ()
     start_delay_seconds: float = 0.0

@@ -148,7 +148,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     fleet: FakeFleet, car_process: MakeProcess
 ) -> None:
     """Absences, kill -9 from outside and at a fail point, and SIGTERM, in turn; the same unit is then run at one go."""
-    add_slow_units(fleet, 1, rows=400)
+    add_slow_units(fleet, 1, rows=800)
     process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{SLOW}')
     before = 0
     for turn in range(10):
@@ -172,7 +172,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     heard = [event["rows_done"] for event in process.events("block_done")]
     assert heard == sorted(heard)
     interrupted, fleet.units = fleet.units, []
-    add_slow_units(fleet, 1, rows=400)
+    add_slow_units(fleet, 1, rows=800)
     wait_until(lambda: fleet.count("stored") == 1)
     assert fleet.units[0].output == interrupted[0].output
 

@@ -208,6 +208,7 @@ def test_rules_of_the_server_that_cannot_be_read_change_nothing(tmp_path: Path) 
 def test_after_a_stop_of_the_fleet_work_begins_again_at_the_charge_for_beginning(scene: Scene) -> None:
     scene.source.told["soc_pct"] = 70.0
     scene.settle(1000.0)
+    assert scene.watcher.refresh(1000.0).eligible
     scene.source.told["soc_pct"] = 69.0  # enough to go on, not enough to begin
     assert scene.watcher.refresh(1000.0).eligible
     scene.stopped[0] = "the fleet is stopped"

@@ -36,6 +36,11 @@ from tests.client.operation.sample import make_status
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
+def _connected(extra: str) -> str:
+    """Return the sections, with the scripted car in the place of a real one that they do not name."""
+    return extra if "[vehicle]" in extra else f'{extra}\n[vehicle]\nsource = "scripted"\n'
+
+
 class Console:
     """The command on one car."""
 
@@ -47,7 +52,7 @@ class Console:
         self._capsys = capsys
 
     def write(self, extra: str = "") -> None:
-        self.file.write_text(f'server = "http://127.0.0.1:1"\nstate_dir = "state"\n{extra}')
+        self.file.write_text(f'server = "http://127.0.0.1:1"\nstate_dir = "state"\n{_connected(extra)}')
 
     def run(self, *words: str) -> tuple[int, str]:
         code = main([*words, "--config", str(self.file)])

@@ -44,6 +44,11 @@ from tests.client.operation.sample import make_status
 OFF = "mode = 'off'"
 
 
+def _connected(extra: str) -> str:
+    """Return the sections, with the scripted car in the place of a real one that they do not name."""
+    return extra if "[vehicle]" in extra else f'{extra}\n[vehicle]\nsource = "scripted"\n'
+
+
 class Answering(BaseHTTPRequestHandler):
     """A server that answers as it is told."""
 
@@ -91,7 +96,7 @@ class Patient:
         self.write()
 
     def write(self, server: str = "http://127.0.0.1:1", extra: str = "") -> None:
-        self.file.write_text(f'server = "{server}"\nstate_dir = "state"\n{extra}')
+        self.file.write_text(f'server = "{server}"\nstate_dir = "state"\n{_connected(extra)}')
 
     def lines(self, *checks: str) -> list[Line]:
         context = open_context(Request(file=self.file, environment={"HOME": str(self.folder)}))
@@ -527,3 +532,8 @@ def test_beside_a_running_agent_its_own_signals_are_shown(patient: Patient) -> N
     server.stop()
     assert line.level is Level.OK
     assert "battery 58 %" in line.text
+
+
+def test_a_car_that_nobody_has_connected_is_found(patient: Patient) -> None:
+    patient.write(extra="[vehicle]\nhand_back = true\n")
+    assert_sick(patient.line("car", "car"), Level.FAIL, "no car is connected", "[vehicle]", "teslamate")

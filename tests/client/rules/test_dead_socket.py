@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from tests.client.rules.strategies import GOOD
 RULES = Rules(start_after_seconds=0.0, stop_soc_pct=20.0, start_soc_pct=20.0)
 
 
-def verdicts(*news: dict[str, bool | float | None]) -> list[bool]:
+def verdicts(*news: Mapping[str, bool | float | None]) -> list[bool]:
     """Return whether the car may work after each piece of news, ten minutes apart."""
     memory, said = Memory(), []
     for step, changes in enumerate(news):
@@ -54,5 +55,10 @@ def test_a_trip_between_two_sockets_is_no_fall():
 
 @pytest.mark.parametrize("silent", ["plugged_in", "soc_pct"])
 def test_silence_does_not_make_a_dead_socket_a_good_one(silent):
-    fallen = [{"soc_pct": 80.0}, {"soc_pct": 77.0}, {"soc_pct": 77.0, silent: None}, {"soc_pct": 77.0}]
+    fallen: list[dict[str, bool | float | None]] = [
+        {"soc_pct": 80.0},
+        {"soc_pct": 77.0},
+        {"soc_pct": 77.0, silent: None},
+        {"soc_pct": 77.0},
+    ]
     assert verdicts(*fallen) == [True, False, False, False]

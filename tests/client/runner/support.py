@@ -37,6 +37,7 @@ class Bench:
             folder=folder,
         )
         self.events: list[RunnerEvent] = []
+        self._heard = 0  # how many of them have been waited for, or passed over
 
     def submit(
         self, token: str = "unit", *, rows: int = 10, seed: int = 0, lease_rows: int | None = None, write: bool = True
@@ -59,18 +60,19 @@ class Bench:
         return [event for event in self.events if isinstance(event, kind)]
 
     def hear(self, *kinds: type[RunnerEvent]) -> RunnerEvent:
-        """Wait for the next event of one of the kinds; fails when a failure comes first."""
-        known, heard_before = self._count(kinds), len(self.events)
+        """Wait for the next event of one of the kinds that nobody has waited for; fails when a failure comes first."""
         wait_until(
-            lambda: self._count((*kinds, *FAILURES), after=heard_before) > 0,
-            also=lambda: self.events.extend(self.runner.poll()),
+            lambda: self._find((*kinds, *FAILURES)) is not None, also=lambda: self.events.extend(self.runner.poll())
         )
-        heard = [event for event in self.events if isinstance(event, kinds)]
-        assert len(heard) > known, f"it failed: {self.events}"
-        return heard[known]
+        found = self._find((*kinds, *FAILURES))
+        assert found is not None
+        self._heard = found + 1
+        assert isinstance(self.events[found], kinds), f"it failed: {self.events}"
+        return self.events[found]
 
-    def _count(self, kinds: tuple[type[RunnerEvent], ...], *, after: int = 0) -> int:
-        return sum(isinstance(event, kinds) for event in self.events[after:])
+    def _find(self, kinds: tuple[type[RunnerEvent], ...]) -> int | None:
+        later = range(self._heard, len(self.events))
+        return next((index for index in later if isinstance(self.events[index], kinds)), None)
 
 
 Make = Callable[..., Bench]

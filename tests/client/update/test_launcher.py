@@ -176,7 +176,9 @@ def test_a_version_below_the_one_installed_by_hand_is_nothing_to_go_back_to(stat
     launcher = Launcher(state_dir=state, arguments=[], installed_version="0.2.5")
     assert launcher._settle().current == ""
     assert read_state(state)["current"] == ""
-    assert list(read_state(state)["bad"]) == ["0.3.0"]
+    bad = read_state(state)["bad"]
+    assert isinstance(bad, dict)
+    assert list(bad) == ["0.3.0"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"current": "0.2.0", "odd": 1}', b"\xff"])

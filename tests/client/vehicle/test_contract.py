@@ -46,7 +46,9 @@ def scripted(folder: Path) -> Iterator[Stage]:
 
 def simulated(folder: Path) -> Iterator[Stage]:
     # Whoever is asked to park or to drive waits for the life to do so: a day lasts some seconds here.
-    options = VehicleOptions(simulation=SimulationOptions(seed=3, start="2026-03-02T06:00", speed=10_000.0))
+    options = VehicleOptions(
+        source="simulated", simulation=SimulationOptions(seed=3, start="2026-03-02T06:00", speed=10_000.0)
+    )
     yield Stage(make_source(options, folder=folder, began_at=boot_seconds()), lambda _: None, is_told=False)
 
 

@@ -71,9 +71,10 @@ def test_options_that_cannot_work_are_refused_by_name(make: object, error: str) 
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        (VehicleOptions(), "ScriptedSource"),
+        (VehicleOptions(), "SilentSource"),
+        (VehicleOptions(source="simulated"), "ScriptedSource"),
         (VehicleOptions(source="scripted", simulation=SimulationOptions(seed=5)), "ScriptedSource"),
-        (VehicleOptions(simulation=SimulationOptions(seed=5)), "SimulatedSource"),
+        (VehicleOptions(source="simulated", simulation=SimulationOptions(seed=5)), "SimulatedSource"),
         (VehicleOptions(source="file", file=FileOptions(document_file="car.json")), "FileSource"),
         (VehicleOptions(source="teslamate"), "TeslamateSource"),
         (VehicleOptions(source="mqtt", mqtt=MqttOptions(signals={"parked": TOPIC})), "MqttSource"),
