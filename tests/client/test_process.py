@@ -94,7 +94,7 @@ def test_a_simulated_car_drives_off_in_the_middle_of_a_unit_and_works_again_when
 ) -> None:
     # At this speed the unit takes longer than the car stays at first, and less than it stays in the end.
     add_slow_units(fleet, 1, rows=400)
-    process = car_process("[vehicle]\naway = [[1.0, 1.8]]\nhand_back = true\n[simulation]\nspeed = 0.2\n").start()
+    process = car_process("[vehicle]\naway = [[1.0, 1.8]]\nhand_back = true\n[simulation]\nspeed = 0.05\n").start()
     wait_until(lambda: fleet.count("stored") == 1)
     assert_all_right(fleet)
     reasons = [sync["state"]["reasons"] for sync in fleet.syncs if not sync["state"]["eligible"]]

@@ -29,6 +29,8 @@ MakeProcess = Callable[..., CarProcess]
 SLOW = "[simulation]\nspeed = 0.2\n"
 SMALL, LARGE = 8, 2
 # Short absences of known length, every second of an agent's life.
+# Most of the time is slept, so that the unit takes some seconds on a quiet machine as on a busy one.
+VERY_SLOW = "[simulation]\nspeed = 0.05\n"
 AWAY = str([[second + 0.6, second + 0.8] for second in range(60)])
 
 CHAINS = {
@@ -144,12 +146,13 @@ def test_a_car_killed_at_one_step_after_the_other_goes_on_with_nothing_wrong_or_
     assert not list((process.state / "inputs").iterdir())
 
 
+@pytest.mark.slow
 def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     fleet: FakeFleet, car_process: MakeProcess
 ) -> None:
     """Absences, kill -9 from outside and at a fail point, and SIGTERM, in turn; the same unit is then run at one go."""
-    add_slow_units(fleet, 1, rows=800)
-    process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{SLOW}')
+    add_slow_units(fleet, 1, rows=400)
+    process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{VERY_SLOW}')
     before = 0
     for turn in range(10):
         process.start(fail_point="block_done" if turn % 4 == 3 else "")
@@ -172,7 +175,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
     heard = [event["rows_done"] for event in process.events("block_done")]
     assert heard == sorted(heard)
     interrupted, fleet.units = fleet.units, []
-    add_slow_units(fleet, 1, rows=800)
+    add_slow_units(fleet, 1, rows=400)
     wait_until(lambda: fleet.count("stored") == 1)
     assert fleet.units[0].output == interrupted[0].output
 
