@@ -26,6 +26,7 @@ def parse(*arguments: str) -> DispatchOptions:
     return read_options(parser.parse_args(arguments))
 
 
+@pytest.mark.slow
 def test_a_short_run_credits_every_replica_once_and_its_ledger_sums_to_zero():
     # The suite's own database is none of its business: it starts an installation of its own.
     unset = {"DATABASE_URL", "FLEET_HOME", "BLOB_STORE_URL", "DJANGO_SETTINGS_MODULE"}

@@ -125,7 +125,9 @@ def test_every_fail_point_is_passed_by_one_of_the_tests() -> None:
     assert named | ELSEWHERE == set(FAIL_POINTS)
 
 
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize(
+    "chain", ["run", *(pytest.param(chain, marks=pytest.mark.slow) for chain in CHAINS if chain != "run")]
+)
 def test_a_car_killed_at_one_step_after_the_other_goes_on_with_nothing_wrong_or_doubled(
     fleet: FakeFleet, car_process: MakeProcess, chain: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_running_agents_document_has_exactly_the_documented_members(
     assert shown["sentence"].startswith("Working: row ")
 
 
+@pytest.mark.slow
 def test_an_idle_agent_does_not_write_its_document_again(fleet: FakeFleet, car_process: MakeProcess) -> None:
     add_units(fleet, 1)
     fleet.next_sync_seconds = 0.3
