@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import load
 
 from fleetclient import wire
+from fleetclient.agent.departure import SETTLING
+from fleetclient.rules.sentences import REASON_ORDER
 from fleetclient.signing import (
     AnswerVerifier,
     DirectorSignatureInvalid,
@@ -345,3 +347,8 @@ def test_the_reason_codes_are_those_of_the_wire_page() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/vehicle-wire.md").read_text("utf-8")
     for reason in (*wire.RETURN_REASONS, *wire.ERROR_REASONS):
         assert reason in page
+
+
+def test_whatever_the_rules_say_can_be_the_reason_of_a_hand_back() -> None:
+    # A reason that the wire does not know would have the server refuse the whole sync, again and again.
+    assert set(REASON_ORDER) - SETTLING <= set(wire.RETURN_REASONS)
