@@ -17,6 +17,8 @@ from tests.client.runner.support import Bench, Make
 from tests.client.support import CLIENT_ROOT, contract_of, is_running, process_state, slow_model, wait_until
 
 ROWS = 800
+# A runner that sleeps for most of the time: it is still at work when a test that was held up comes to interrupt it.
+SPEED = 0.02
 PROJECT_ROOT = CLIENT_ROOT.parent
 # An agent that gives one unit to one runner and says how far it is; to be killed.
 AGENT = """
@@ -25,7 +27,7 @@ from pathlib import Path
 from tests.client.runner.support import Bench
 from tests.client.support import slow_model
 from fleetclient.runner.jobs import UnitDone, UnitProgress
-bench = Bench(Path(sys.argv[1]), slow_model(), {"speed": 0.2}, {"batch_rows": 4})
+bench = Bench(Path(sys.argv[1]), slow_model(), {"speed": float(sys.argv[3])}, {"batch_rows": 4})
 print(bench.runner.pid, flush=True)
 bench.submit(rows=int(sys.argv[2]))
 while not isinstance(bench.hear(UnitDone, UnitProgress), UnitDone):
@@ -34,26 +36,29 @@ while not isinstance(bench.hear(UnitDone, UnitProgress), UnitDone):
 
 
 def uninterrupted(bench: Make) -> bytes:
-    work = bench(slow_model(), limits={"batch_rows": 4})
+    work = fast(bench)
     work.submit("whole", rows=ROWS)
     work.hear(UnitDone)
     return (work.folder / "whole.out").read_bytes()
 
 
 def slow(bench: Make) -> Bench:
-    return bench(slow_model(), speed=0.2, limits={"batch_rows": 4})
+    return bench(slow_model(), speed=SPEED, limits={"batch_rows": 4})
+
+
+def fast(bench: Make) -> Bench:
+    return bench(slow_model(), limits={"batch_rows": 4})
 
 
 def hear_batches(work: Bench, count: int) -> None:
     for _ in range(count):
-        if isinstance(work.hear(UnitProgress, UnitDone), UnitDone):
-            return
+        assert isinstance(work.hear(UnitProgress, UnitDone), UnitProgress), "the unit is too short for this test"
 
 
 def kill_agent_after(folder: Path, batches: int) -> None:
     """Run a whole agent on the unit, kill it after so many batches, and wait until its runner is gone too."""
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}{os.pathsep}{CLIENT_ROOT}"}
-    command = [sys.executable, "-c", AGENT, str(folder), str(ROWS)]
+    command = [sys.executable, "-c", AGENT, str(folder), str(ROWS), str(SPEED)]
     with subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
         runner_pid = int(agent.stdout.readline())
@@ -70,7 +75,7 @@ def test_ten_interruptions_of_all_kinds_leave_the_output_byte_for_byte_the_same(
     part, done_before = tmp_path / "unit.part", 0
     work = slow(bench)
     work.submit(rows=ROWS)
-    for kind in kinds:
+    for number, kind in enumerate(kinds, 1):
         if kind == "freeze":
             hear_batches(work, chance.randint(1, 3))
             work.runner.stop()
@@ -86,7 +91,7 @@ def test_ten_interruptions_of_all_kinds_leave_the_output_byte_for_byte_the_same(
         assert not (tmp_path / "unit.out").exists(), "the unit is too short for this test"
         assert done_before < checkpoints.rows_done(part) < ROWS
         done_before = checkpoints.rows_done(part)
-        work = slow(bench)
+        work = slow(bench) if number < len(kinds) else fast(bench)
         work.submit(rows=ROWS)
     work.hear(UnitDone)
     assert (tmp_path / "unit.out").read_bytes() == expected
@@ -100,7 +105,7 @@ def test_a_resumed_unit_starts_with_the_row_after_the_last_one_kept(bench: Make)
     first.runner.kill()
     kept = checkpoints.rows_done(first.folder / "unit.part")
     assert kept >= 12
-    again = slow(bench)
+    again = fast(bench)
     again.submit(rows=ROWS)
     progress = again.hear(UnitProgress)
     assert isinstance(progress, UnitProgress)
@@ -128,7 +133,7 @@ def test_a_harmed_tail_is_cut_off_and_its_rows_are_done_again(bench: Make, tmp_p
     part.write_bytes(content)
     assert (checkpoints.rows_done(part) == kept) == (harm == "extended")
     assert checkpoints.rows_done(part) <= kept
-    again = bench(slow_model(), limits={"batch_rows": 4})
+    again = fast(bench)
     again.submit(rows=ROWS)
     again.hear(UnitDone)
     assert (tmp_path / "unit.out").read_bytes() == expected
@@ -219,7 +224,7 @@ def test_the_partial_output_of_a_cheat_is_honest_and_a_lie_is_the_same_after_a_r
     whole = bench(slow_model(), **cheat)
     whole.submit("whole", rows=ROWS)
     whole.hear(UnitDone)
-    work = bench(slow_model(), speed=0.2, **cheat)
+    work = bench(slow_model(), speed=SPEED, **cheat)
     work.submit(rows=ROWS)
     hear_batches(work, 2)
     work.runner.kill()
