@@ -217,6 +217,8 @@ def test_a_frozen_runner_whose_agent_is_killed_does_not_stay_behind(tmp_path: Pa
     """Frozen before it could ask to die with its parent, it is woken and ended by the kernel (orphaned group)."""
     script = (
         "import os, pathlib, signal, subprocess, sys\n"
+        # As in the agent, which catches it; under nohup it would be ignored, and that is inherited.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'], process_group=0)\n"
         "os.killpg(child.pid, signal.SIGSTOP)\n"
         "stat = pathlib.Path(f'/proc/{child.pid}/stat')\n"
