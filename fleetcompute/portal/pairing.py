@@ -1,7 +1,7 @@
 """Approving a car: the owner types the code that the car shows, sees the car's name, and picks the car's number or no.
 
 Number matching: the page shows three numbers, the car's screen one of them. A wrong pick refuses the car, and counts
-like a wrong code. There is no other way to approve.
+like a wrong code. There is no other way to approve. While wrong codes cannot be counted, no code is looked at.
 
 The code may come in the address (the car's QR code), but nothing is approved without the owner's own click: links that
 approve are how device codes are stolen.
@@ -9,7 +9,8 @@ approve are how device codes are stolen.
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from typing import ClassVar, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -19,6 +20,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
+from redis.exceptions import RedisError
 
 from fleetcompute.portal.session import user_id_of
 from workunits.domain.errors import FleetError
@@ -26,9 +28,18 @@ from workunits.models import Owner
 from workunits.pipeline import enrol
 from workunits.selectors import fleet
 
+log = logging.getLogger(__name__)
+
 WRONG_CODES_MAX: Final = 5
 WRONG_CODES_SECONDS: Final = 600
 NUMBER_DIGITS: Final = 2
+
+
+class GuessesNotCounted(FleetError):
+    """Codes cannot be checked at the moment; try again in a minute."""
+
+    code: ClassVar[str] = "unavailable"
+    retryable: ClassVar[bool] = True
 
 
 @login_required
@@ -42,8 +53,15 @@ def pair(request: HttpRequest) -> HttpResponse:
     code = values.get("code", "").strip()
     if not code:
         return render(request, "pair.html", {})
-    if _has_guessed_too_often(owner):
-        return render(request, "pair.html", {"error": _("Too many wrong codes; wait ten minutes.")}, status=429)
+    try:
+        if _has_guessed_too_often(owner):
+            return render(request, "pair.html", {"error": _("Too many wrong codes; wait ten minutes.")}, status=429)
+        return _answer_or_count(request, owner, code)
+    except GuessesNotCounted as error:
+        return render(request, "pair.html", {"code": code, "error": error.detail}, status=503)
+
+
+def _answer_or_count(request: HttpRequest, owner: Owner, code: str) -> HttpResponse:
     try:
         return _answer(request, owner, code)
     except FleetError as error:
@@ -74,13 +92,21 @@ def _cache_name(owner: Owner) -> str:
 
 
 def _has_guessed_too_often(owner: Owner) -> bool:
-    return int(cache.get(_cache_name(owner), 0)) >= WRONG_CODES_MAX
+    try:
+        return int(cache.get(_cache_name(owner), 0)) >= WRONG_CODES_MAX
+    except (RedisError, OSError) as problem:
+        log.warning("no car can be paired, the cache does not answer: %s", problem)
+        raise GuessesNotCounted(_("Codes cannot be checked at the moment; try again in a minute.")) from problem
 
 
 def _note_wrong_code(owner: Owner) -> None:
     name = _cache_name(owner)
-    if not cache.add(name, 1, WRONG_CODES_SECONDS):
-        try:
-            cache.incr(name)
-        except ValueError:
-            cache.set(name, 1, WRONG_CODES_SECONDS)
+    try:
+        if not cache.add(name, 1, WRONG_CODES_SECONDS):
+            try:
+                cache.incr(name)
+            except ValueError:
+                cache.set(name, 1, WRONG_CODES_SECONDS)
+    except (RedisError, OSError) as problem:
+        # The next code is not looked at while the cache is away.
+        log.warning("a wrong code of owner %s is not counted, the cache does not answer: %s", owner.pk, problem)

@@ -128,3 +128,14 @@ def test_somebody_without_cars_cannot_pair(client, started, django_user_model) -
     response = client.post("/pair", {"code": started.user_code, "number": str(started.match_number)})
     assert response.status_code == 403
     assert (states(), vehicles()) == (["pending"], 0)
+
+
+def test_no_code_is_looked_at_while_wrong_ones_cannot_be_counted(browser, started, settings) -> None:
+    dead = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+    page = browser.get("/pair")
+    settings.CACHES = {"default": dead}
+    sent = {"code": started.user_code, "csrfmiddlewaretoken": token_of(page), "number": str(started.match_number)}
+    for response in (browser.get("/pair", {"code": started.user_code}), browser.post("/pair", sent)):
+        assert response.status_code == 503
+        assert "try again in a minute" in response.content.decode()
+    assert (states(), vehicles()) == (["pending"], 0)
