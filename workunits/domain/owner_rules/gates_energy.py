@@ -101,7 +101,7 @@ def judge_ready(scene: Scene) -> Finding:
     if soc.known is None:
         return find_stale(soc, name="ready_by", flips_in=flips_in)
     target = _get_target(scene.rules, limit)
-    if charging.known is True and soc.known < get_soc_floor(scene):
+    if charging.known is not False and soc.known < get_soc_floor(scene):
         return _close(scene, charging, soc=soc.known, target=get_soc_floor(scene), flips_in=flips_in)
     if charging.known is False or soc.known >= target or not any(scene.rules.ready_by):
         return Finding(gate=Gate(name="ready_by", is_open=True, detail="No charging to wait for."), flips_in=flips_in)
