@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from workunits.domain.audits.levels import ADVERSARIAL_SHARE_DEFAULT, Finality, VerificationLevel
 from workunits.domain.states import BATCH_TERMINAL, BatchOutcome, BatchStatus
 from workunits.models.accounts import Project
 from workunits.models.catalog import Dataset, OnnxModel
@@ -18,6 +19,10 @@ def _choices(values: type[BatchStatus | BatchOutcome]) -> list[tuple[str, str]]:
 
 class Batch(models.Model):
     """One model over one dataset.
+
+    `level` says how its results are verified; `quorum` is the number of outputs that have to agree where the level is
+    `quorum`, 3 where it is `critical`, else 1. `adversarial_share` is f, assumed for the bound that is shown.
+    `result_revision` counts how often finished files were taken back because rows in them were revoked.
 
     `lane` is the hash partition (0 to 15) that holds its units and replicas. `contract` is what a car is told of the
     work, in wire form. `unit_rows` and the price are fixed when it is split.
@@ -32,6 +37,20 @@ class Batch(models.Model):
     outcome = models.CharField(max_length=8, choices=_choices(BatchOutcome), null=True, blank=True)
     status_reason = models.CharField(max_length=300, default="", blank=True)
     quorum = models.SmallIntegerField(default=2)
+    level = models.CharField(
+        max_length=16,
+        choices=[(each.value, each.value) for each in VerificationLevel],
+        default=VerificationLevel.QUORUM.value,
+        db_default=VerificationLevel.QUORUM.value,
+    )
+    adversarial_share = models.FloatField(default=ADVERSARIAL_SHARE_DEFAULT, db_default=ADVERSARIAL_SHARE_DEFAULT)
+    finality = models.CharField(
+        max_length=16,
+        choices=[(each.value, each.value) for each in Finality],
+        default=Finality.FINAL.value,
+        db_default=Finality.FINAL.value,
+    )
+    result_revision = models.IntegerField(default=0, db_default=0)
     priority = models.SmallIntegerField(default=0)
     contract = models.JSONField(default=dict)
     memory_bytes = models.BigIntegerField()
@@ -84,7 +103,8 @@ class Batch(models.Model):
 class BatchProgress(models.Model):
     """Running totals of a batch: the one row that its verdicts lock, so that they follow each other by number.
 
-    `settled_verdict_number` is the watermark up to which earning items are in the ledger.
+    `settled_verdict_number` is the watermark up to which earning items are in the ledger, `released_verdict_number`
+    the one of their outcomes. Rows that are validated and not final are provisional.
     """
 
     batch = models.OneToOneField(Batch, primary_key=True, on_delete=models.CASCADE, related_name="progress")
@@ -97,6 +117,10 @@ class BatchProgress(models.Model):
     rows_cancelled = models.BigIntegerField(default=0)
     verdict_number = models.IntegerField(default=0)
     settled_verdict_number = models.IntegerField(default=0)
+    released_verdict_number = models.IntegerField(default=0, db_default=0)
+    units_final = models.IntegerField(default=0, db_default=0)
+    rows_final = models.BigIntegerField(default=0, db_default=0)
+    rows_revoked = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "batch_progress"
@@ -108,6 +132,14 @@ class BatchProgress(models.Model):
             models.CheckConstraint(
                 name="batch_progress_settled_in_order",
                 condition=Q(settled_verdict_number__lte=F("verdict_number")),
+            ),
+            models.CheckConstraint(
+                name="batch_progress_released_in_order",
+                condition=Q(released_verdict_number__lte=F("verdict_number")),
+            ),
+            models.CheckConstraint(
+                name="batch_progress_final_rows_are_validated",
+                condition=Q(rows_final__gte=0, rows_final__lte=F("rows_validated"), units_final__gte=0),
             ),
         ]
 

@@ -24,6 +24,7 @@ class Account(models.Model):
         CASH_IN = "cash_in"
         PROJECT_BUDGET = "project_budget"
         OWNER_EARNED = "owner_earned"
+        OWNER_PROVISIONAL = "owner_provisional"
         PLATFORM_FEE = "platform_fee"
         PLATFORM_VERIFICATION = "platform_verification"
         PLATFORM_ROUNDING = "platform_rounding"
@@ -50,6 +51,8 @@ class Transfer(models.Model):
         TOP_UP = "top_up"
         SETTLEMENT = "settlement"
         CORRECTION = "correction"
+        RELEASE = "release"
+        REVERSAL = "reversal"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     sequence = models.BigIntegerField(unique=True, editable=False)

@@ -30,6 +30,9 @@ class Unit(models.Model):
     canonical_owner_id = models.IntegerField(null=True)
     decided_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=300)
+    place = models.IntegerField()
+    final_at = models.DateTimeField(null=True)
+    confirmed = models.SmallIntegerField()
 
     class Meta:
         managed = False
@@ -60,6 +63,13 @@ class Replica(models.Model):
     output_blob = models.CharField(max_length=64, null=True)
     seconds = models.FloatField(null=True)
     reason = models.CharField(max_length=300)
+    role = models.SmallIntegerField()
+    weight = models.BigIntegerField()
+    sequence = models.BigIntegerField(null=True)
+    drawn = models.BooleanField()
+    young = models.BooleanField()
+    comparison_class = models.CharField(max_length=120)
+    bytes_wanted = models.BooleanField()
 
     class Meta:
         managed = False
@@ -80,6 +90,7 @@ class EarningItem(models.Model):
     amount_microcredits = models.BigIntegerField()
     verdict_number = models.IntegerField()
     created_at = models.DateTimeField()
+    provisional = models.BooleanField()
 
     class Meta:
         managed = False

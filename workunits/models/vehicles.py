@@ -68,6 +68,9 @@ class VehiclePresence(models.Model):
     `lease_expires_at` is the earliest of their deadlines, rounded up to ten seconds so that a busy car's row
     seldom changes in an indexed column.
 
+    `commit_sequence` is the number of the last commitment at a level with audits; `trust_life` grows with each reset, so
+    that a draw made with older trust is not written.
+
     From `instance` on are the columns that hardly ever change, written by a statement of their own when they do:
     `boot_marks` are the processes that used the key, the present one first, and `boot_changed_at` is when it took over.
     """
@@ -87,6 +90,8 @@ class VehiclePresence(models.Model):
     cursor_batch_id = models.BigIntegerField(null=True)
     cursor_unit_number = models.IntegerField(default=-1)
     misses = models.IntegerField(default=0)
+    commit_sequence = models.BigIntegerField(default=0, db_default=0)
+    trust_life = models.IntegerField(default=1, db_default=1)
     instance = models.CharField(max_length=64, default="", db_default="")
     boot_marks = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
     boot_changed_at = models.DateTimeField(null=True)

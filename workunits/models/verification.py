@@ -1,0 +1,400 @@
+"""What is known of vehicles' honesty: standing, trust, audits, anchors' runs, revocations; and who may be one party."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from workunits.domain.audits.sequence import AuditState
+from workunits.domain.audits.standing import Standing
+from workunits.models.accounts import Owner
+from workunits.models.batches import Batch
+from workunits.models.catalog import OnnxModel
+from workunits.models.vehicles import Vehicle
+
+
+class VehicleStanding(models.Model):
+    """Where a vehicle stands, over all levels. No row: nothing was ever judged.
+
+    `folded_sequence`: up to which of its commitments trust was folded. `resets`: when it lost a dispute.
+    """
+
+    vehicle = models.OneToOneField(Vehicle, primary_key=True, on_delete=models.CASCADE, related_name="standing")
+    state = models.CharField(
+        max_length=16, choices=[(each.value, each.value) for each in Standing], default=Standing.NORMAL.value
+    )
+    folded_sequence = models.BigIntegerField(default=0)
+    resets = ArrayField(models.DateTimeField(), default=list)
+    quarantined_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=300, default="", blank=True)
+    appeal = models.TextField(default="", blank=True)
+    appealed_at = models.DateTimeField(null=True, blank=True)
+    appeal_answer = models.TextField(default="", blank=True)
+    appeal_answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "vehicle_standing"
+        verbose_name_plural = "vehicle standing"
+        constraints = [
+            models.CheckConstraint(
+                name="vehicle_standing_quarantined_has_its_time",
+                condition=~Q(state="quarantined") | Q(quarantined_at__isnull=False),
+            ),
+        ]
+
+
+class VehicleTrust(models.Model):
+    """Accepted weight of a vehicle at one level: in all (`model_id` 0 and no class), in a class, or for a model there.
+
+    `weight_microcredits` is what it was worth at `weighed_at`; it decays from then on. `final_sequence` is kept in the
+    first of the three rows only: up to which commitment the level's results are final.
+    """
+
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.CASCADE, related_name="trust")
+    level = models.SmallIntegerField()
+    model_id = models.BigIntegerField(default=0)
+    comparison_class = models.CharField(max_length=120, default="", blank=True)
+    weight_microcredits = models.BigIntegerField(default=0)
+    weighed_at = models.DateTimeField()
+    last_commit_at = models.DateTimeField()
+    final_sequence = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "vehicle_trust"
+        verbose_name_plural = "vehicle trust"
+        constraints = [
+            models.UniqueConstraint(
+                name="vehicle_trust_one_per_scope", fields=["vehicle", "level", "model_id", "comparison_class"]
+            ),
+            models.CheckConstraint(name="vehicle_trust_not_negative", condition=Q(weight_microcredits__gte=0)),
+        ]
+
+
+class TrustEvent(models.Model):
+    """Immutable. What changed a vehicle's trust, and why; what an operator and its owner read."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        QUALIFIED = "qualified"
+        AUDIT_PASSED = "audit_passed"
+        AUDIT_FAILED = "audit_failed"
+        INCONCLUSIVE = "inconclusive"
+        RESET = "reset"
+        WATCHED = "watched"
+        QUARANTINED = "quarantined"
+        RELEASED = "released"
+        APPEALED = "appealed"
+        ROLLED_BACK = "rolled_back"
+
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="trust_events")
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    level = models.SmallIntegerField(null=True)
+    sequence = models.BigIntegerField(null=True)
+    batch_id = models.BigIntegerField(null=True)
+    unit_number = models.IntegerField(null=True)
+    weight_before = models.BigIntegerField(null=True)
+    weight_after = models.BigIntegerField(null=True)
+    detail = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "trust_event"
+        indexes = [models.Index(name="trust_event_by_vehicle", fields=["vehicle", "-at"])]
+
+
+class Audit(models.Model):
+    """One re-run of a believed result, from the draw to its outcome.
+
+    `vehicle`, `owner_id`, `sequence`, `primary_class`: whose result is audited. `auditor_*`: who ran it again; owner 0
+    is an anchor. `needs`: who may. `stage`: how far the comparison had to go. `distance` is in tolerances (1 agrees,
+    4 does not). `opens_at`: when it may be leased, a random while after the draw.
+    """
+
+    class Reason(models.TextChoices):
+        """Why there is an audit."""
+
+        DRAWN = "drawn"
+        YOUNG = "young"
+        FORCED = "forced"
+        FLOOR = "floor"
+
+    class Needs(models.TextChoices):
+        """Who may run it."""
+
+        CAR = "car"
+        OTHER_CLASS = "other_class"
+        ANCHOR = "anchor"
+
+    class Stage(models.TextChoices):
+        """What the outcome rests on."""
+
+        DIGEST = "digest"
+        SKETCH = "sketch"
+        TENSORS = "tensors"
+        ANCHOR = "anchor"
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="audits")
+    unit_number = models.IntegerField()
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="audits")
+    owner_id = models.IntegerField()
+    sequence = models.BigIntegerField()
+    level = models.SmallIntegerField()
+    weight_microcredits = models.BigIntegerField()
+    reason = models.CharField(max_length=16, choices=Reason.choices)
+    needs = models.CharField(max_length=16, choices=Needs.choices)
+    state = models.CharField(
+        max_length=16, choices=[(each.value, each.value) for each in AuditState], default=AuditState.OPEN.value
+    )
+    created_at = models.DateTimeField()
+    opens_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    primary_class = models.CharField(max_length=120, default="", blank=True)
+    auditor_vehicle_id = models.BigIntegerField(null=True, blank=True)
+    auditor_owner_id = models.IntegerField(null=True, blank=True)
+    auditor_class = models.CharField(max_length=120, default="", blank=True)
+    stage = models.CharField(max_length=16, choices=Stage.choices, default="", blank=True)
+    distance = models.FloatField(null=True, blank=True)
+    detail = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "audit"
+        constraints = [
+            models.UniqueConstraint(
+                name="audit_one_open_per_unit", fields=["batch", "unit_number"], condition=Q(state="open")
+            ),
+            models.CheckConstraint(
+                name="audit_resolved_has_its_time",
+                condition=Q(state="open", resolved_at__isnull=True) | ~Q(state="open") & Q(resolved_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(name="audit_by_vehicle", fields=["vehicle", "level", "sequence"]),
+            models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
+            models.Index(name="audit_by_batch", fields=["batch", "state"]),
+        ]
+
+
+class AnchorRun(models.Model):
+    """A unit that an anchor is to run, or has run: the queue of operators' machines.
+
+    Its output becomes a replica of owner 0 and vehicle 0 beside the cars' own, when the run is resolved.
+    """
+
+    class Reason(models.TextChoices):
+        """Why an anchor runs it."""
+
+        YOUNG = "young"
+        DISPUTE = "dispute"
+        OVERDUE = "overdue"
+        CLASS = "class"
+        FLOOR = "floor"
+        CALIBRATION = "calibration"
+
+    class State(models.TextChoices):
+        """Where it stands."""
+
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="anchor_runs")
+    unit_number = models.IntegerField()
+    audit = models.ForeignKey(Audit, null=True, blank=True, on_delete=models.SET_NULL, related_name="anchor_runs")
+    reason = models.CharField(max_length=16, choices=Reason.choices)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
+    attempts = models.IntegerField(default=0)
+    created_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    claimed_by = models.CharField(max_length=120, default="", blank=True)
+    done_at = models.DateTimeField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    comparison_class = models.CharField(max_length=120, default="", blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    output_digest = models.BinaryField(null=True)
+    output_blob = models.CharField(max_length=64, default="", blank=True)
+    error = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "anchor_run"
+        constraints = [
+            models.UniqueConstraint(
+                name="anchor_run_one_under_way_per_unit",
+                fields=["batch", "unit_number"],
+                condition=Q(state__in=["waiting", "running"]),
+            ),
+            models.CheckConstraint(
+                name="anchor_run_done_has_its_output",
+                condition=~Q(state="done") | Q(done_at__isnull=False, output_digest__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(name="anchor_run_waiting", fields=["created_at"], condition=Q(state="waiting")),
+            models.Index(
+                name="anchor_run_to_resolve", fields=["done_at"], condition=Q(state="done", resolved_at__isnull=True)
+            ),
+        ]
+
+
+class Revocation(models.Model):
+    """A result that a lost dispute took back: first a queue for its batch, then the record of it."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="revocations")
+    unit_number = models.IntegerField()
+    owner_id = models.IntegerField()
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="revocations")
+    sequence = models.BigIntegerField()
+    audit = models.ForeignKey(Audit, on_delete=models.PROTECT, related_name="revocations")
+    created_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "revocation"
+        constraints = [
+            models.UniqueConstraint(name="revocation_once", fields=["batch", "unit_number", "owner_id"]),
+        ]
+        indexes = [
+            models.Index(name="revocation_to_do", fields=["batch", "unit_number"], condition=Q(done_at__isnull=True)),
+        ]
+
+
+class BatchNotice(models.Model):
+    """What the researcher of a batch is told, e.g. that rows of a finished file were taken back and are run again."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="notices")
+    at = models.DateTimeField()
+    code = models.CharField(max_length=40)
+    text = models.CharField(max_length=300)
+
+    class Meta:
+        db_table = "batch_notice"
+        indexes = [models.Index(name="batch_notice_by_batch", fields=["batch", "-at"])]
+
+
+class OwnerCluster(models.Model):
+    """Owners that may be one party; `cluster_id` is the least owner id among them. No row: the owner stands alone."""
+
+    owner = models.OneToOneField(Owner, primary_key=True, on_delete=models.CASCADE, related_name="cluster")
+    cluster_id = models.IntegerField(db_index=True)
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "owner_cluster"
+
+
+class ClusterEdge(models.Model):
+    """A reason to think that two owners are one party. Edges expire; a network alone is never one."""
+
+    class Kind(models.TextChoices):
+        """What they share."""
+
+        PAYOUT = "payout"
+        NETWORK_AND_TIME = "network_and_time"
+        NETWORK_AND_INSTANCE = "network_and_instance"
+        OPERATOR = "operator"
+
+    first = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")
+    second = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=24, choices=Kind.choices)
+    detail = models.CharField(max_length=200, default="", blank=True)
+    seen_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "cluster_edge"
+        constraints = [
+            models.UniqueConstraint(name="cluster_edge_once", fields=["first", "second", "kind"]),
+            models.CheckConstraint(name="cluster_edge_in_order", condition=Q(first__lt=models.F("second"))),
+        ]
+
+
+class OwnerNetwork(models.Model):
+    """A network that an owner's cars have called from, as a keyed hash of its prefix; forgotten after 30 days."""
+
+    owner = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="networks")
+    prefix_hash = models.BinaryField(max_length=16)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "owner_network"
+        constraints = [models.UniqueConstraint(name="owner_network_once", fields=["owner", "prefix_hash"])]
+        indexes = [models.Index(name="owner_network_by_prefix", fields=["prefix_hash"])]
+
+
+class ModelTolerance(models.Model):
+    """The tolerance of one output of a model in one comparison class, and what it was calibrated with.
+
+    `comparison_class` is empty for the one that holds where no other does. `observed_max` is the largest relative L2
+    distance among honest runs, over `samples` rows.
+    """
+
+    class Source(models.TextChoices):
+        """Where the samples came from."""
+
+        ADMISSION = "admission"
+        AUDITS = "audits"
+        OPERATOR = "operator"
+
+    model = models.ForeignKey(OnnxModel, on_delete=models.CASCADE, related_name="tolerances")
+    comparison_class = models.CharField(max_length=120, default="", blank=True)
+    output = models.CharField(max_length=200)
+    tolerance = models.FloatField()
+    observed_max = models.FloatField()
+    samples = models.IntegerField()
+    source = models.CharField(max_length=16, choices=Source.choices)
+    calibrated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "model_tolerance"
+        constraints = [
+            models.UniqueConstraint(
+                name="model_tolerance_one_per_output", fields=["model", "comparison_class", "output"]
+            ),
+            models.CheckConstraint(name="model_tolerance_positive", condition=Q(tolerance__gt=0)),
+        ]
+
+
+class VehicleCommit(models.Model):
+    """Read model of a vehicle's numbered commitments at levels with audits, each with the probability of its draw."""
+
+    id = models.CharField(primary_key=True, max_length=60)
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.DO_NOTHING, related_name="commits")
+    sequence = models.BigIntegerField()
+    batch = models.ForeignKey(Batch, on_delete=models.DO_NOTHING, related_name="+")
+    unit_number = models.IntegerField()
+    owner_id = models.IntegerField()
+    attempt = models.SmallIntegerField()
+    level = models.SmallIntegerField()
+    role = models.SmallIntegerField()
+    model_id = models.BigIntegerField()
+    comparison_class = models.CharField(max_length=120)
+    weight = models.BigIntegerField()
+    probability = models.FloatField()
+    drawn = models.BooleanField()
+    committed_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "vehicle_commit_view"
+
+
+class EarningOutcome(models.Model):
+    """Read model: what became of a provisional earning item. Immutable."""
+
+    id = models.CharField(primary_key=True, max_length=60)
+    batch = models.ForeignKey(Batch, on_delete=models.DO_NOTHING, related_name="earning_outcomes")
+    unit_number = models.IntegerField()
+    owner = models.ForeignKey(Owner, on_delete=models.DO_NOTHING, related_name="earning_outcomes")
+    outcome = models.CharField(max_length=8)
+    amount_microcredits = models.BigIntegerField()
+    verdict_number = models.IntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "earning_outcome_view"
