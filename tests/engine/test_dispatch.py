@@ -84,6 +84,23 @@ def test_a_car_that_finds_nothing_in_one_lane_looks_into_the_next():
     assert found == {batch.id for batch in batches}
 
 
+def test_a_lane_with_two_batches_counts_as_one_miss():
+    """Counted twice, a car could go round the same lanes for ever and never look into another."""
+    lanes: dict[int, list[int]] = {}
+    while not any(len(batches) == 2 for batches in lanes.values()):
+        batch = make_batch(units=1)
+        lanes.setdefault(batch.lane, []).append(batch.id)
+    pair = next(batches for batches in lanes.values() if len(batches) == 2)
+    Batch.objects.exclude(id__in=pair).update(status="paused")
+    car = Car()
+    assert {lease.replica.ref.batch_id for lease in car.lease(5)} == set(pair)
+    misses = []
+    for _ in range(3):
+        assert car.lease(5) == []
+        misses.append(VehiclePresence.objects.get().misses)
+    assert misses == [1, 2, 3]
+
+
 def test_a_paused_batch_leases_nothing_and_still_takes_reports():
     batch = make_batch()
     car = Car()

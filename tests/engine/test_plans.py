@@ -85,7 +85,7 @@ def captured_parameters(monkeypatch, action) -> dict[str, Any]:
     monkeypatch.setattr(leases_store, "call_function", note)
     action()
     batch_ids, cursors = seen["lease_batches"] or [None], seen["lease_cursors"] or [None]
-    return {**seen, "batch_id": batch_ids[0], "cursor": cursors[0]}
+    return {**seen, "batch_id": batch_ids[0], "cursor": cursors[0], "turn": 1}
 
 
 def test_leasing_reads_a_short_range_of_its_indexes_however_large_the_batch(large_batch, monkeypatch):

@@ -83,7 +83,9 @@ beat AS (
         lease_expires_at = CASE WHEN new.batch_ids IS NULL THEN p.lease_expires_at ELSE
             least(p.lease_expires_at, date_bin('10 seconds', %(deadline_at)s::timestamptz, 'epoch') + interval '10 seconds') END,
         cursor_batch_id = %(batch_id)s, cursor_unit_number = position.cursor,
-        misses = CASE WHEN new.batch_ids IS NULL THEN p.misses + 1 ELSE 0 END
+        -- Counted once a sync, by its first batch: a lane with two batches would otherwise be counted twice, and a car
+        -- could go round the same lanes for ever.
+        misses = CASE WHEN new.batch_ids IS NOT NULL THEN 0 WHEN %(turn)s = 1 THEN p.misses + 1 ELSE p.misses END
     FROM position,
          (SELECT array_agg(%(batch_id)s::bigint) AS batch_ids, array_agg(unit_number) AS unit_numbers FROM leased) AS new
     WHERE p.vehicle_id = %(vehicle_id)s
