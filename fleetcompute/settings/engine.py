@@ -64,6 +64,30 @@ class EnginePolicy:
     settle_seconds: float = 5.0
     validate_units_per_drain: int = 500
 
+    # Audits: how likely at least, the chance that an auditor is a friend, the factor for one model in one class, how
+    # many must be run in another comparison class or by an anchor, and how many results an anchor runs whatever else.
+    audit_floor_ratio: float = 0.01
+    audit_friend_ratio: float = 0.05
+    audit_model_factor: float = 10.0
+    audit_other_class_ratio: float = 0.25
+    anchor_floor_ratio: float = 0.001
+    # An audit may be leased a random while after its draw, up to this, so that no friend can wait for it; one that no
+    # car has settled after the second time goes to an anchor.
+    audit_delay_seconds: float = 900.0
+    audit_patience_seconds: float = 4 * 3600.0
+    # Cars keep an output whose bytes may still be asked for.
+    output_kept_seconds: float = 48 * 3600.0
+    # A provisional result that no audit has made final by then is audited by force. Final pay is released in sets.
+    hold_seconds: float = 72 * 3600.0
+    release_seconds: float = 86_400.0
+    # A vehicle whose unsettled audits weigh more than its trust, and than this much of the reference car's time, waits.
+    unresolved_work_seconds: float = 4 * 3600.0
+    # The share of a batch that one cluster of vehicles may do, where there are enough clusters.
+    cluster_share_ratio: float = 0.05
+    # A model is paused, and its penalties taken back, when this share of its last audits failed in many vehicles.
+    mismatch_alarm_ratio: float = 0.1
+    mismatch_alarm_audits: int = 20
+
     # Price: one GFLOP of validated work earns this many microcredits.
     microcredits_per_gflop: int = 1_000
 

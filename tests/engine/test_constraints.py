@@ -28,7 +28,7 @@ def refuses(constraint: str, statement: str, *parameters: str | int | bytes) -> 
         ("unit_byte_range", "byte_end = byte_start"),
         ("unit_reward_positive", "reward_microcredits = 0"),
         ("unit_needed_not_negative", "needed = -1"),
-        ("unit_only_open_needs_replicas", "state = 'CANCELLED', decided_at = now()"),
+        ("unit_needs_replicas_to_be_decided_or_audited", "state = 'CANCELLED', decided_at = now()"),
         ("unit_decided_has_its_time", "state = 'CANCELLED', needed = 0"),
         ("unit_decided_has_its_time", "decided_at = now()"),
         ("unit_valid_has_a_canonical_output", "state = 'VALIDATED', needed = 0, decided_at = now()"),

@@ -91,6 +91,7 @@ class EarningItem(models.Model):
     verdict_number = models.IntegerField()
     created_at = models.DateTimeField()
     provisional = models.BooleanField()
+    verification = models.BooleanField()
 
     class Meta:
         managed = False

@@ -68,8 +68,8 @@ class VehiclePresence(models.Model):
     `lease_expires_at` is the earliest of their deadlines, rounded up to ten seconds so that a busy car's row
     seldom changes in an indexed column.
 
-    `commit_sequence` is the number of the last commitment at a level with audits; `trust_life` grows with each reset, so
-    that a draw made with older trust is not written.
+    `commit_sequence` is the number of the last commitment at a level with audits; `trust_life` grows with each reset,
+    so that a draw made with older trust is not written.
 
     From `instance` on are the columns that hardly ever change, written by a statement of their own when they do:
     `boot_marks` are the processes that used the key, the present one first, and `boot_changed_at` is when it took over.

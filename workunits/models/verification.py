@@ -110,7 +110,8 @@ class Audit(models.Model):
 
     `vehicle`, `owner_id`, `sequence`, `primary_class`: whose result is audited. `auditor_*`: who ran it again; owner 0
     is an anchor. `needs`: who may. `stage`: how far the comparison had to go. `distance` is in tolerances (1 agrees,
-    4 does not). `opens_at`: when it may be leased, a random while after the draw.
+    4 does not). `opens_at`: when it may be leased, a random while after the draw. `settled_at`: when a failed one had
+    its consequences.
     """
 
     class Reason(models.TextChoices):
@@ -120,6 +121,8 @@ class Audit(models.Model):
         YOUNG = "young"
         FORCED = "forced"
         FLOOR = "floor"
+        AUDITING = "auditing"  # the other side of another vehicle's audit: who audits is checked as well
+        KNOWN = "known"  # a unit whose answer was known
 
     class Needs(models.TextChoices):
         """Who may run it."""
@@ -151,6 +154,7 @@ class Audit(models.Model):
     created_at = models.DateTimeField()
     opens_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
     primary_class = models.CharField(max_length=120, default="", blank=True)
     auditor_vehicle_id = models.BigIntegerField(null=True, blank=True)
     auditor_owner_id = models.IntegerField(null=True, blank=True)
@@ -174,6 +178,9 @@ class Audit(models.Model):
             models.Index(name="audit_by_vehicle", fields=["vehicle", "level", "sequence"]),
             models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
             models.Index(name="audit_by_batch", fields=["batch", "state"]),
+            models.Index(
+                name="audit_to_settle", fields=["resolved_at"], condition=Q(state="failed", settled_at__isnull=True)
+            ),
         ]
 
 

@@ -21,7 +21,7 @@ earned AS (
 decided AS (
     UPDATE unit u
     SET state = d.state, canonical_owner_id = d.canonical_owner_id, reason = d.reason, needed = 0, urgent = false,
-        decided_at = %(now)s
+        decided_at = %(now)s, final_at = CASE WHEN d.state = 'VALIDATED' THEN %(now)s::timestamptz END
     FROM unnest(%(decided_units)s::integer[], %(decided_states)s::text[], %(decided_owners)s::integer[],
                 %(decided_reasons)s::text[]) AS d (number, state, canonical_owner_id, reason)
     WHERE u.batch_id = %(batch_id)s AND u.number = d.number AND u.state = 'OPEN'
@@ -47,6 +47,7 @@ UPDATE batch_progress p
 SET verdict_number = %(verdict_number)s,
     units_open = p.units_open - d.units,
     units_validated = p.units_validated + d.validated, rows_validated = p.rows_validated + d.rows_validated,
+    units_final = p.units_final + d.validated, rows_final = p.rows_final + d.rows_validated,
     units_failed = p.units_failed + d.failed, rows_failed = p.rows_failed + d.rows_failed
 FROM (SELECT count(*) AS units,
              count(*) FILTER (WHERE state = 'VALIDATED') AS validated,

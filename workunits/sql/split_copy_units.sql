@@ -3,5 +3,5 @@
 -- Locks: none that anybody waits for; the rows are nobody's until the batch is in progress.
 -- Index: every index of the batch's partition of `unit` grows. Rows: one for each unit.
 COPY unit (batch_id, number, shard_number, row_start, rows, byte_start, byte_end, input_digest, reward_microcredits,
-           needed)
+           needed, place)
 FROM STDIN (FORMAT binary)

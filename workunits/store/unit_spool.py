@@ -33,6 +33,7 @@ _FIELDS: Final = (
     ("input_digest", f"V{DIGEST_BYTES}"),
     ("reward_microcredits", ">i8"),
     ("needed", ">i2"),
+    ("place", ">i4"),
 )
 # Each row is the number of its fields, then for each field its length and its value.
 _ROW: Final = np.dtype(
@@ -68,6 +69,7 @@ class UnitSpool:
         rows = np.array(shard.rows, dtype=np.int64)
         ends = np.array(shard.ends, dtype=np.int64)
         lines["number"] = np.arange(self.units, self.units + len(rows))
+        lines["place"] = lines["number"]
         lines["shard_number"] = shard_number
         lines["row_start"] = self.rows + np.cumsum(rows) - rows
         lines["rows"] = rows

@@ -51,6 +51,6 @@ def is_audited(level: VerificationLevel | str) -> bool:
 
 
 def expected_wrong_share(level: VerificationLevel | str, adversarial_share: float) -> float:
-    """Return f/c, the bound on the share of wrong weight among final results of the fleet; 0 for a quorum: none is stated."""
+    """Return f/c, the bound on the share of wrong weight among the fleet's final results; 0 where none is stated."""
     factor = AUDIT_FACTOR.get(VerificationLevel(level))
     return 0.0 if factor is None else adversarial_share / factor

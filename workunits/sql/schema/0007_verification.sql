@@ -43,7 +43,10 @@ ALTER TABLE replica
                OR (reported_at IS NOT NULL AND output_digest IS NOT NULL
                    AND (output IS NULL) <> (output_blob IS NULL)));
 
-ALTER TABLE earning_item ADD COLUMN provisional boolean NOT NULL DEFAULT false;
+-- Provisional ones wait for their outcome. Re-runs are paid by the platform, not by the batch's budget.
+ALTER TABLE earning_item
+    ADD COLUMN provisional boolean NOT NULL DEFAULT false,
+    ADD COLUMN verification boolean NOT NULL DEFAULT false;
 
 -- Immutable. What became of a provisional earning item: one row for each, in the order of the batch's verdicts.
 CREATE TABLE earning_outcome (

@@ -12,7 +12,7 @@ from workunits.sql import LANES, load_function, load_sql
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workunits", "0005_trust"),
+        ("workunits", "0006_count_misses_once"),
     ]
 
     operations = [
@@ -114,7 +114,14 @@ class Migration(migrations.Migration):
                 (
                     "reason",
                     models.CharField(
-                        choices=[("drawn", "Drawn"), ("young", "Young"), ("forced", "Forced"), ("floor", "Floor")],
+                        choices=[
+                            ("drawn", "Drawn"),
+                            ("young", "Young"),
+                            ("forced", "Forced"),
+                            ("floor", "Floor"),
+                            ("auditing", "Auditing"),
+                            ("known", "Known"),
+                        ],
                         max_length=16,
                     ),
                 ),
@@ -141,6 +148,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("opens_at", models.DateTimeField()),
                 ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                ("settled_at", models.DateTimeField(blank=True, null=True)),
                 ("primary_class", models.CharField(blank=True, default="", max_length=120)),
                 ("auditor_vehicle_id", models.BigIntegerField(blank=True, null=True)),
                 ("auditor_owner_id", models.IntegerField(blank=True, null=True)),
@@ -599,6 +607,14 @@ class Migration(migrations.Migration):
             model_name="audit",
             index=models.Index(fields=["batch", "state"], name="audit_by_batch"),
         ),
+        migrations.AddIndex(
+            model_name="audit",
+            index=models.Index(
+                condition=models.Q(("settled_at__isnull", True), ("state", "failed")),
+                fields=["resolved_at"],
+                name="audit_to_settle",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="audit",
             constraint=models.UniqueConstraint(
@@ -709,13 +725,10 @@ class Migration(migrations.Migration):
                 condition=models.Q(("weight_microcredits__gte", 0)), name="vehicle_trust_not_negative"
             ),
         ),
-        migrations.RunSQL(load_sql("schema/0006_verification")),
+        migrations.RunSQL(load_sql("schema/0007_verification")),
         # Their parameters have changed, so the old ones must go.
         *(
             migrations.RunSQL(f"DROP FUNCTION {name}; {load_function('sync_vehicle', lane=lane)}")
-            for name, lane in [
-                ("sync_vehicle", None),
-                *((f"sync_vehicle_{lane}", lane) for lane in range(LANES)),
-            ]
+            for name, lane in [("sync_vehicle", None), *((f"sync_vehicle_{lane}", lane) for lane in range(LANES))]
         ),
     ]
