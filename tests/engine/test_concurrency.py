@@ -11,7 +11,7 @@ from django.db import close_old_connections, connection, transaction
 
 from tests.engine.factories import NOW, Car, make_batch, make_owner, make_vehicle, rows_of
 from workunits.models import Transfer
-from workunits.pipeline import validate
+from workunits.pipeline import drain
 from workunits.pipeline.credit import settle_credit
 from workunits.pipeline.dispatch import CounterReplayed, SyncConflict
 from workunits.pipeline.validate import validate_ready
@@ -158,7 +158,7 @@ def test_a_report_that_commits_while_its_unit_is_judged_is_looked_at_afterwards(
         thread.join()
         return apply_verdicts(*arguments, **options)
 
-    monkeypatch.setattr(validate, "apply_verdicts", apply_late)
+    monkeypatch.setattr(drain, "apply_verdicts", apply_late)
     validate_ready(now=NOW)
     monkeypatch.undo()
     assert validate_ready(now=NOW) is True

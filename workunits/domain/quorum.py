@@ -9,19 +9,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from workunits.domain.states import LIVE_REPLICA_STATES, ReplicaState
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaView:
-    """A replica as the rule sees it. `digest` is SHA-256 of its output as we computed it, once the bytes are here."""
+class ReplicaView(NamedTuple):
+    """A replica as the rules see it. `digest` is SHA-256 of its output as we computed it, once the bytes are here.
+
+    What follows `reason` is read by the rule for levels with audits; commitment and sketch only of re-runs.
+    """
 
     owner_id: int
     state: str
     attempt: int = 1
     digest: bytes | None = None
     reason: str = ""
+    vehicle_id: int = 0
+    role: int = 0
+    weight: int = 0
+    sequence: int | None = None
+    drawn: bool = False
+    young: bool = False
+    comparison_class: str = ""
+    bytes_wanted: bool = False
+    commitment: bytes | None = None
+    sketch: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,10 +1,23 @@
-"""What can be wrong with a replica that a car speaks of."""
+"""What a replica is for, and what can be wrong with one that a car speaks of."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Final
 
 from workunits.domain.errors import FleetError
+
+# An anchor's output lies beside the cars' own, as a replica of this owner and this vehicle.
+ANCHOR_OWNER_ID: Final = 0
+ANCHOR_VEHICLE_ID: Final = 0
+
+
+class ReplicaRole(IntEnum):
+    """Why a unit is run. No car is ever told; all roles look, take and pay the same."""
+
+    PRIMARY = 0
+    AUDIT = 1  # of a result that is believed already
+    KNOWN = 2  # of a unit whose answer was confirmed: a young vehicle is tried
 
 
 class ReplicaNotYours(FleetError):

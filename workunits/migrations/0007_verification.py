@@ -641,7 +641,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="anchorrun",
             index=models.Index(
-                condition=models.Q(("resolved_at__isnull", True), ("state", "done")),
+                condition=models.Q(("resolved_at__isnull", True), ("state__in", ["done", "failed"])),
                 fields=["done_at"],
                 name="anchor_run_to_resolve",
             ),

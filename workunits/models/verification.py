@@ -242,7 +242,9 @@ class AnchorRun(models.Model):
         indexes = [
             models.Index(name="anchor_run_waiting", fields=["created_at"], condition=Q(state="waiting")),
             models.Index(
-                name="anchor_run_to_resolve", fields=["done_at"], condition=Q(state="done", resolved_at__isnull=True)
+                name="anchor_run_to_resolve",
+                fields=["done_at"],
+                condition=Q(state__in=["done", "failed"], resolved_at__isnull=True),
             ),
         ]
 

@@ -11,7 +11,8 @@ WITH queue AS MATERIALIZED (
 asked AS (
     SELECT unit_number, array_agg(id) AS review_ids FROM queue GROUP BY unit_number
 )
-SELECT u.number, u.state, u.needed, u.rows, u.reward_microcredits, u.canonical_owner_id, asked.review_ids
+SELECT u.number, u.state, u.needed, u.rows, u.reward_microcredits, u.canonical_owner_id,
+       u.final_at IS NOT NULL, asked.review_ids
 FROM unit u
 JOIN asked ON asked.unit_number = u.number
 WHERE u.batch_id = %(batch_id)s

@@ -23,7 +23,7 @@ def start_finalizing(batch_id: int, *, now: datetime) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def get_comparison_specs(batch_id: int) -> tuple[OutputSpec, ...]:
+def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[OutputSpec, ...]:  # noqa: ARG001 - every class alike, so far
     """Return the comparator and tolerance of each output of the batch's model. Raises BatchUnknown."""
     outputs = Batch.objects.filter(id=batch_id).values_list("model__outputs", flat=True).first()
     if not outputs:
