@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from workunits.domain.audits.ladder import Finding, Stage, Step, judge_by_anchor, settle_dispute
 from workunits.domain.audits.sequence import AuditState
+from workunits.domain.comparison import MISMATCH_MIN
 from workunits.domain.quorum import Agreement, ReplicaView, RetryLimits, judge_unit
 from workunits.domain.replicas import ANCHOR_OWNER_ID, ReplicaRole
 from workunits.domain.states import ReplicaState, UnitState
@@ -22,6 +23,9 @@ from workunits.domain.states import ReplicaState, UnitState
 DRAWN, YOUNG, FLOOR, FORCED, AUDITING, KNOWN = "drawn", "young", "floor", "forced", "auditing", "known"
 CAR, OTHER_CLASS, ANCHOR = "car", "other_class", "anchor"
 DISPUTE, OVERDUE, CLASS = "dispute", "overdue", "class"
+
+# A sketch estimates a distance: what it alone says of somebody must be beyond doubt.
+SKETCH_MARGIN: Final = 2.0
 
 _PENDING: Final = (ReplicaState.LEASED, ReplicaState.COMMITTED, ReplicaState.REPORTED)
 _ENDED: Final = (ReplicaState.RETURNED, ReplicaState.ERRORED, ReplicaState.EXPIRED, ReplicaState.CANCELLED)
@@ -244,9 +248,34 @@ class _Judge:
                 detail=self._detail(primary, distance),
             )
             self.out.confirmed += state == AuditState.PASSED
+        if state == AuditState.FAILED and not self.unit.is_settled:
+            self._judge_accomplices(primary)
         if self.unit.state == UnitState.VALIDATED:
             self.out.decided = (UnitState.VALIDATED.value, ANCHOR_OWNER_ID, "")
             self.out.is_final = True
+
+    def _judge_accomplices(self, loser: ReplicaView) -> None:
+        """Let the anchor's output judge those as well that had agreed with a result that lost."""
+        anchor = self._the_anchor()
+        for other in self.replicas:
+            if other.state != ReplicaState.VALID or other is loser or other is anchor:
+                continue
+            finding = self.measure.find(anchor, other)
+            if finding.step != Step.AGREES and self._is_accomplice(loser, other, finding):
+                lost = self._by(anchor, self._new_audit(other, AUDITING, ANCHOR))
+                self.out.audits.append(
+                    replace(lost, state=AuditState.FAILED.value, stage=Stage.ANCHOR.value, distance=finding.distance)
+                )
+
+    def _is_accomplice(self, loser: ReplicaView, other: ReplicaView, finding: Finding) -> bool:
+        """Return whether an output that was believed because it agreed with the loser's is as wrong.
+
+        Where its bytes never came, its digest says that it is the loser's output, or its sketch that it is far off.
+        """
+        if other.digest is not None:
+            return judge_by_anchor(finding.distance or 0.0) == AuditState.FAILED
+        is_far = finding.distance is not None and finding.distance >= SKETCH_MARGIN * MISMATCH_MIN
+        return is_far or self.measure.find(loser, other).stage == Stage.DIGEST
 
     def _detail(self, primary: ReplicaView, distance: float) -> str:
         """Say where the other side lost as well and agrees with the loser: a runtime may be at fault."""
