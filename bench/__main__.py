@@ -16,6 +16,7 @@ from bench.measure.table import format_report
 BENCHMARKS: Final[Mapping[str, str]] = {
     "split": "bench.split",
     "dispatch": "bench.dispatch",
+    "validate": "bench.validate",
     "client": "bench.client",
     "preempt": "bench.preempt",
     "efficiency": "bench.efficiency",

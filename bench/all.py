@@ -22,6 +22,7 @@ RUNS: Final[Mapping[str, Sequence[str]]] = {
     "dispatch": ("dispatch",),
     "dispatch-one-per-call": ("dispatch", "--per-call", "1", "--seconds", "20"),
     "dispatch-quorum-3": ("dispatch", "--quorum", "3", "--seconds", "20"),
+    "validate": ("validate",),
     "client": ("client",),
     "preempt": ("preempt",),
     "efficiency": ("efficiency",),
@@ -42,6 +43,7 @@ FIGURES: Final = (
     "ratio",
     "rows_per_second",
     "bare_rows_per_second",
+    "trusted_over_quorum_1",
     "server_cpu_ms_per_item",
     "errors",
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workunits.domain.audits.ladder import Finding, Stage, Step
-from workunits.domain.audits.verdict import AuditedUnit, AuditRow, Decision, Odds, judge_audited
+from workunits.domain.audits.verdict import AuditedUnit, AuditRow, Decision, Odds, is_plain, judge_audited
 from workunits.domain.quorum import ReplicaView, RetryLimits
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -55,6 +55,7 @@ class World:
     run: str = ""
     has_failed_run: bool = False
     has_anchor: bool = True
+    is_floor: bool = False
     randoms: list[float] = field(default_factory=list)
 
     def put(self, owner: int, state: str = "REPORTED", **fields: object) -> None:
@@ -93,6 +94,7 @@ class World:
             is_settled=self.canonical in settled,
             has_run=bool(self.run),
             has_failed_run=self.has_failed_run,
+            is_floor=self.is_floor,
         )
         odds = Odds(
             now=NOW,
@@ -100,7 +102,6 @@ class World:
             has_anchor=lambda: self.has_anchor,
             limits=LIMITS,
             other_class_ratio=0.25,
-            floor_ratio=0.001,
             delay_seconds=900.0,
         )
         decision = judge_audited(unit, Numbers(self.values), odds)
@@ -163,8 +164,25 @@ def test_a_result_that_was_not_drawn_is_believed_and_nothing_else_happens():
     assert (world.states(), world.audits, world.run) == ({1: "VALID"}, [], "")
 
 
+def test_the_usual_result_is_judged_as_the_shortcut_for_it_says():
+    for view in (ReplicaView(1, "REPORTED", digest=b"1"), ReplicaView(1, "REPORTED", digest=b"1", drawn=True)):
+        world = World({1: RIGHT})
+        world.put(1, drawn=view.drawn)
+        decision = world.look()
+        plain = (decision.replicas, decision.decided, decision.needed, decision.audits) == (
+            [(1, "VALID", 0)],
+            ("VALIDATED", 1, ""),
+            0,
+            [],
+        )
+        assert is_plain("OPEN", [view]) is plain
+    assert not is_plain("OPEN", [ReplicaView(1, "REPORTED", role=1)])
+    assert not is_plain("VALIDATED", [ReplicaView(1, "REPORTED")])
+    assert not is_plain("OPEN", [ReplicaView(1, "REPORTED"), ReplicaView(2, "REVOKED")])
+
+
 def test_a_drawn_result_is_believed_and_asked_for_once_more_after_a_random_while():
-    world = World({1: RIGHT}, randoms=[0.9, 0.25, 0.5])  # no floor, no other class, half of the delay
+    world = World({1: RIGHT}, randoms=[0.25, 0.5])  # no other class, half of the delay
     world.put(1, drawn=True)
     world.look()
     audit = world.outcome("drawn")
@@ -173,19 +191,19 @@ def test_a_drawn_result_is_believed_and_asked_for_once_more_after_a_random_while
     assert (world.state, world.needed) == ("VALIDATED", 1)
 
 
-def test_a_share_of_the_audits_needs_another_class_and_a_share_of_all_results_an_anchor():
-    world = World({1: RIGHT}, randoms=[0.9, 0.2499, 0.0])
+def test_a_share_of_the_audits_needs_another_class_and_the_floor_an_anchor():
+    world = World({1: RIGHT}, randoms=[0.2499, 0.0])
     world.put(1, drawn=True)
     world.look()
     assert world.outcome("drawn").needs == "other_class"
-    floor = World({1: RIGHT}, randoms=[0.0009])
+    floor = World({1: RIGHT}, is_floor=True)
     floor.put(1)
     floor.look()
     assert (floor.outcome("floor").needs, floor.run, floor.needed) == ("anchor", "floor", 0)
 
 
 def test_the_floor_is_left_out_while_no_anchor_is_there():
-    world = World({1: RIGHT}, randoms=[0.0], has_anchor=False)
+    world = World({1: RIGHT}, is_floor=True, has_anchor=False)
     world.put(1)
     world.look()
     assert (world.audits, world.run) == ([], "")
@@ -302,7 +320,7 @@ def test_known_answers_pass_no_audit_of_others_and_confirm_nothing():
 
 
 def test_a_car_of_the_same_class_does_not_settle_an_audit_that_needs_another():
-    world = World({1: RIGHT}, randoms=[0.9, 0.1, 0.0])
+    world = World({1: RIGHT}, randoms=[0.1, 0.0])
     world.put(1, drawn=True)
     world.look()
     world.values[2] = RIGHT

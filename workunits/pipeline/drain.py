@@ -15,9 +15,10 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.audits.levels import LEVEL_NUMBER
-from workunits.domain.audits.verdict import AuditedUnit, Decision, Odds, judge_audited
+from workunits.domain.audits.verdict import AuditedUnit, Decision, Odds, is_plain, judge_audited
 from workunits.domain.quorum import RetryLimits
-from workunits.domain.states import BatchStatus, UnitState
+from workunits.domain.replicas import ReplicaRole
+from workunits.domain.states import BatchStatus, ReplicaState, UnitState
 from workunits.pipeline.measure import BytesNeeded, Measures
 from workunits.pipeline.quorums import judge_quorum
 from workunits.store.audits import is_anchor_alive
@@ -102,7 +103,6 @@ def _odds(now: datetime) -> Odds:
         has_anchor=lambda: is_anchor_alive(now),
         limits=_limits(),
         other_class_ratio=policy.audit_other_class_ratio,
-        floor_ratio=policy.anchor_floor_ratio,
         delay_seconds=policy.audit_delay_seconds,
     )
 
@@ -121,6 +121,9 @@ def _judge(turn: BatchTurn, review: UnitReview, outputs: Mapping[int, bytes] | N
     measures = Measures(turn.batch_id, review.number, outputs)
     if not turn.is_audited:
         return judge_quorum(review, turn.quorum, measures, odds.limits)
+    is_floor = review.state == UnitState.OPEN and odds.random() < settings.FLEET.anchor_floor_ratio
+    if not is_floor and is_plain(review.state, review.replicas):
+        return _accept_plain(review)
     unit = AuditedUnit(
         state=review.state,
         needed=review.needed,
@@ -132,8 +135,19 @@ def _judge(turn: BatchTurn, review: UnitReview, outputs: Mapping[int, bytes] | N
         is_settled=review.canonical_owner_id in review.audits.settled_owner_ids,
         has_run=review.audits.has_run,
         has_failed_run=review.audits.has_failed_run,
+        is_floor=is_floor,
     )
     return _as_verdicts(review, judge_audited(unit, measures, odds))
+
+
+def _accept_plain(review: UnitReview) -> Verdicts:
+    """Believe a first output that no draw chose; what `judge_audited` says of it, at a fraction of its cost."""
+    owner_id, number = review.replicas[0].owner_id, review.number
+    return Verdicts(
+        review_ids=review.review_ids,
+        replicas=[(number, owner_id, ReplicaState.VALID.value, ReplicaRole.PRIMARY.value)],
+        decided=[DecidedUnit(number, UnitState.VALIDATED.value, owner_id, "", is_final=False)],
+    )
 
 
 def _as_verdicts(review: UnitReview, decision: Decision) -> Verdicts:

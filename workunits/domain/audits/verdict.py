@@ -65,7 +65,11 @@ class AuditRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditedUnit:
-    """A unit to look at. `audit` is its open one; `is_settled`: an anchor has judged its canonical output before."""
+    """A unit to look at.
+
+    `audit` is its open one; `is_settled`: an anchor has judged its canonical output before; `is_floor`: this result is
+    among the few that an anchor runs whatever else.
+    """
 
     state: str
     needed: int
@@ -77,6 +81,7 @@ class AuditedUnit:
     is_settled: bool = False
     has_run: bool = False
     has_failed_run: bool = False
+    is_floor: bool = False
 
 
 class Measure(Protocol):
@@ -98,7 +103,6 @@ class Odds:
     has_anchor: Callable[[], bool]
     limits: RetryLimits
     other_class_ratio: float
-    floor_ratio: float
     delay_seconds: float
 
 
@@ -120,6 +124,14 @@ class Decision:
 def judge_audited(unit: AuditedUnit, measure: Measure, odds: Odds) -> Decision:
     """Return what becomes of the unit. Repeating it on an unchanged unit changes nothing."""
     return _Judge(unit, measure, odds).judge()
+
+
+def is_plain(state: str, replicas: Sequence[ReplicaView]) -> bool:
+    """Return whether a unit without a result has its first output and nothing else to think about: the usual case."""
+    if state != UnitState.OPEN or len(replicas) != 1:
+        return False
+    only = replicas[0]
+    return only.state == ReplicaState.REPORTED and only.role == ReplicaRole.PRIMARY and not only.drawn
 
 
 class _Judge:
@@ -189,7 +201,7 @@ class _Judge:
     def _draw(self, primary: ReplicaView) -> None:
         """Open the audit that the draw asked for, or the anchor floor, or a promoted auditor's output."""
         is_drawn = primary.drawn or primary.role != ReplicaRole.PRIMARY
-        is_floor = self.odds.random() < self.odds.floor_ratio
+        is_floor = self.unit.is_floor
         if not (is_drawn or is_floor):
             return
         if (primary.young or is_floor) and self._has_anchor():
