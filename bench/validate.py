@@ -194,7 +194,7 @@ def _report_outputs(batch_id: int, kind: Kind, vehicles: list[tuple[int, int]], 
     from django.db import connection
 
     drawn_every = round(1 / settings.FLEET.audit_floor_ratio) if kind.level == "standard" else units + 1
-    parameters = {
+    parameters: dict[str, Any] = {
         "batch_id": batch_id,
         "units": units,
         "replicas": kind.replicas,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,7 @@ class World:
     values: dict[int, float]
     state: str = "OPEN"
     needed: int = 1
-    canonical: int | None = None
+    canonical: Any = None  # an owner's id, or None
     is_final: bool = False
     confirmed: int = 0
     replicas: dict[int, ReplicaView] = field(default_factory=dict)
@@ -58,13 +59,13 @@ class World:
     is_floor: bool = False
     randoms: list[float] = field(default_factory=list)
 
-    def put(self, owner: int, state: str = "REPORTED", **fields: object) -> None:
+    def put(self, owner: int, state: str = "REPORTED", **fields: Any) -> None:
         view = ReplicaView(owner, state, vehicle_id=owner, sequence=owner, weight=50, comparison_class=f"class{owner}")
         if state in ("REPORTED", "VALID"):
             view = view._replace(digest=bytes([owner]))
         self.replicas[owner] = view._replace(**fields)
 
-    def change(self, owner: int, **fields: object) -> None:
+    def change(self, owner: int, **fields: Any) -> None:
         self.replicas[owner] = self.replicas[owner]._replace(**fields)
 
     @property
@@ -150,7 +151,7 @@ class World:
         return audit
 
 
-def primary_world(value: float = RIGHT, **fields: object) -> World:
+def primary_world(value: float = RIGHT, **fields: Any) -> World:
     """Return a unit whose first output is in and looked at, by owner 1; drawn for an audit by any car."""
     world = World({1: value})
     world.put(1, **{"drawn": True, **fields})
@@ -412,7 +413,7 @@ def test_an_auditors_output_may_become_the_result_of_a_unit_that_was_opened_agai
     world.change(1, state="REVOKED")
     world.state, world.canonical, world.needed = "OPEN", None, 1
     world.look()
-    assert (world.replicas[2].bytes_wanted, world.state) == (True, "OPEN")
+    assert (world.replicas[2].bytes_wanted, world.state, world.needed) == (True, "OPEN", 1)
     world.deliver(2)
     assert (world.state, world.canonical, world.replicas[2].role) == ("VALIDATED", 2, 0)
     assert world.open_audit is not None

@@ -25,11 +25,12 @@ from tests.engine.audit_rows import (
     review,
     salt_of,
 )
-from tests.engine.factories import NOW, honest_output, later, make_vehicle, rows_of
-from workunits.domain.tokens import salted_digest
+from tests.engine.factories import NOW, honest_output, known, later, make_vehicle, rows_of
+from workunits.domain.tokens import ReplicaRef, salted_digest, seal_tokens
 from workunits.models import AnchorRun, Audit, Batch, BatchProgress, Revocation, TrustEvent
 from workunits.pipeline import drain
 from workunits.pipeline.resolve import escalate_audits, resolve_anchor_runs
+from workunits.pipeline.upload import accept_part, get_upload
 from workunits.pipeline.validate import validate_ready
 from workunits.store.audits import open_audits
 
@@ -183,6 +184,33 @@ def test_without_a_sketch_the_bytes_are_asked_for_and_decide_when_they_come():
     audit = the(batch, "drawn")
     assert (audit.state, audit.stage) == ("passed", "tensors")
     assert audit.distance == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_kept_output_is_uploaded_when_it_is_asked_for_and_decides():
+    batch, _ = audited()
+    auditor = put_replica(batch, NEAR, state="COMMITTED", role=AUDIT)
+    validate_ready(now=NOW)
+    key = settings.FLEET_TOKEN_KEY
+    token = seal_tokens(key, [ReplicaRef(batch.id, 0, auditor.owner_id, 1)])[0]
+    data = honest_output(2, NEAR)
+    assert get_upload(vehicle=known(auditor), token=token) == (0, len(data))
+    assert accept_part(vehicle=known(auditor), token=token, offset=0, data=data, now=NOW) == len(data)
+    assert states(batch)[auditor.owner_id] == "REPORTED"
+    validate_ready(now=NOW)
+    assert (the(batch, "drawn").state, the(batch, "drawn").stage) == ("passed", "tensors")
+    assert accept_part(vehicle=known(auditor), token=token, offset=0, data=data, now=NOW) == len(data)
+    assert states(batch)[auditor.owner_id] == "VALID"
+
+
+def test_a_re_run_that_agreed_without_its_bytes_has_nothing_left_to_upload():
+    batch, _ = audited()
+    auditor = put_replica(batch, RIGHT, state="COMMITTED", role=AUDIT)
+    validate_ready(now=NOW)
+    token = seal_tokens(settings.FLEET_TOKEN_KEY, [ReplicaRef(batch.id, 0, auditor.owner_id, 1)])[0]
+    size = len(honest_output(2, RIGHT))
+    assert get_upload(vehicle=known(auditor), token=token) == (size, size)
+    (row,) = [row for row in rows_of("replica") if row["owner_id"] == auditor.owner_id]
+    assert (row["state"], row["output"], row["output_digest"]) == ("VALID", None, None)
 
 
 def dispute(primary=RIGHT, auditor=WRONG):

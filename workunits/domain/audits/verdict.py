@@ -171,10 +171,11 @@ class _Judge:
         if reported:
             self._accept(min(reported, key=lambda r: (r.role != ReplicaRole.PRIMARY, r.owner_id)))
             return
-        # An auditor whose unit was opened again holds an output that may become the result, with its bytes.
+        # An auditor whose unit was opened again holds an output that may become the result, with its bytes. They may
+        # never come, so another car is asked all the same.
         waiting = [r for r in self.replicas if r.role != ReplicaRole.PRIMARY and r.state == ReplicaState.COMMITTED]
         self.out.asked += [r.owner_id for r in waiting if not r.bytes_wanted]
-        counted = [r for r in self.replicas if r.role == ReplicaRole.PRIMARY or r.state in _PENDING]
+        counted = [r for r in self.replicas if r.role == ReplicaRole.PRIMARY or r.state == ReplicaState.LEASED]
         judgement = judge_unit(counted, quorum=1, limits=self.odds.limits, compare=_never)
         self.out.replicas += [(owner, ReplicaState.CANCELLED.value, self._role(owner)) for owner in judgement.cancelled]
         if judgement.failure:
