@@ -1,0 +1,83 @@
+"""What becomes of audits that no car settles: they are handed on, wait, or take their result with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+
+from workunits.domain.audits.escalation import Escalation, escalate
+from workunits.domain.audits.verdict import AuditRow
+from workunits.domain.states import BatchStatus
+
+AUDIT = AuditRow(
+    id=1,
+    owner_id=1,
+    vehicle_id=1,
+    sequence=3,
+    level=2,
+    weight=50,
+    reason="drawn",
+    needs="car",
+    opens_at=datetime(2026, 3, 1, tzinfo=UTC),
+)
+
+
+def after(needs: str = "car", stage: str = "", **facts: object) -> Escalation | None:
+    from dataclasses import replace
+
+    usual = {
+        "batch_status": "in_progress",
+        "is_overdue": True,
+        "has_anchor": True,
+        "has_run": False,
+        "has_failed_run": False,
+    }
+    return escalate(replace(AUDIT, needs=needs, stage=stage), **{**usual, **facts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("needs", "reason"), [("car", "overdue"), ("other_class", "class"), ("anchor", "overdue")])
+def test_an_anchor_takes_over_whatever_waits(needs, reason):
+    step = after(needs)
+    assert step is not None
+    assert (step.audit.needs, step.run_reason, step.cancels_run) == ("anchor", reason, False)
+    assert step.audit.state == "open"
+
+
+def test_without_an_anchor_any_car_may_run_what_needed_another_class_or_an_anchor():
+    assert after("car", has_anchor=False) is None
+    for needs in ("other_class", "anchor"):
+        step = after(needs, has_anchor=False)
+        assert step is not None
+        assert (step.audit.needs, step.run_reason) == ("car", "")
+    waiting = after("anchor", has_anchor=False, has_run=True)
+    assert waiting is not None
+    assert waiting.cancels_run is True
+
+
+def test_a_dispute_waits_for_an_anchor_however_long_that_takes():
+    assert after("anchor", "tensors", has_run=True, has_anchor=False) is None
+    step = after("anchor", "tensors", has_anchor=False)
+    assert step is not None
+    assert step.run_reason == "dispute"
+    assert after("anchor", "tensors", has_failed_run=True) is None
+
+
+@pytest.mark.parametrize("status", ["cancelled", "cancelling", "failed", "expired"])
+def test_an_audit_of_an_ended_batch_is_void_only_together_with_its_result(status):
+    step = after(batch_status=status, has_anchor=False)
+    assert step is not None
+    assert (step.audit.state, step.audit.drops_result) == ("void", True)
+    assert after(batch_status=status, has_anchor=False, is_overdue=False) is None
+
+
+def test_no_escalation_ever_ends_an_audit_and_keeps_its_result():
+    for needs, stage, status, *flags in product(
+        ("car", "other_class", "anchor"), ("", "tensors"), BatchStatus, *[(False, True)] * 4
+    ):
+        names = ("is_overdue", "has_anchor", "has_run", "has_failed_run")
+        step = after(needs, stage, batch_status=status.value, **dict(zip(names, flags, strict=True)))
+        if step is not None and step.audit.state != "open":
+            assert step.audit.drops_result
+            assert status not in ("in_progress", "paused", "finalizing", "completed")
