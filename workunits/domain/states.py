@@ -81,6 +81,7 @@ REPLICA_MOVES: Final[dict[ReplicaState, frozenset[ReplicaState]]] = {
     ReplicaState.COMMITTED: frozenset(
         {
             ReplicaState.REPORTED,
+            ReplicaState.VALID,  # a re-run that agrees by digest or sketch never sends its bytes
             ReplicaState.RETURNED,
             ReplicaState.ERRORED,
             ReplicaState.EXPIRED,
