@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from workunits.domain.audits.escalation import Escalation, escalate
-from workunits.domain.audits.verdict import AuditRow
+from workunits.domain.audits.rows import AuditRow
 from workunits.domain.states import BatchStatus
 
 AUDIT = AuditRow(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workunits.domain.audits.ladder import Finding, Stage, Step
-from workunits.domain.audits.verdict import AuditedUnit, AuditRow, Decision, Odds, is_plain, judge_audited
+from workunits.domain.audits.rows import AuditedUnit, AuditRow, Decision, Odds
+from workunits.domain.audits.verdict import is_plain, judge_audited
 from workunits.domain.quorum import ReplicaView, RetryLimits
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -435,6 +436,27 @@ def test_errors_of_cars_end_a_unit_that_has_no_result():
         world.put(owner, "ERRORED", reason="run_failed")
     world.look()
     assert (world.state, world.canonical, world.needed) == ("FAILED", None, 0)
+
+
+def test_a_result_that_is_in_a_file_already_is_not_exchanged_but_taken_back_and_then_replaced_without_another_run():
+    world = primary_world(WRONG)
+    world.state = "ASSEMBLED"
+    world.values[2] = RIGHT
+    world.put(2, role=1)
+    world.look()
+    world.run_anchor()
+    assert (world.state, world.canonical, world.is_final, world.blamed()) == ("ASSEMBLED", 1, False, {1})
+    world.change(1, state="REVOKED")
+    world.state, world.canonical, world.needed, world.confirmed = "OPEN", None, 1, 0
+    world.look()
+    assert (world.state, world.canonical, world.is_final, world.needed) == ("VALIDATED", ANCHOR_OWNER, True, 0)
+    assert (world.confirmed, len(world.audits)) == (1, 2)
+
+
+def test_a_result_that_is_an_anchors_may_be_tried_on_others_even_where_the_result_before_it_lost():
+    world = primary_world(WRONG, young=True)
+    world.run_anchor()
+    assert (world.canonical, world.confirmed, world.blamed()) == (ANCHOR_OWNER, 1, {1})
 
 
 @given(

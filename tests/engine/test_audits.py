@@ -483,7 +483,7 @@ def test_an_audit_that_nobody_can_run_any_more_takes_its_result_with_it():
 
 
 def test_forced_audits_are_opened_once_and_only_of_results_that_stand():
-    from workunits.domain.audits.verdict import AuditRow
+    from workunits.domain.audits.rows import AuditRow
 
     batch = make_audited_batch(units=2)
     cars = [put_replica(batch, unit=number, sequence=7) for number in (0, 1)]

@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.audits.levels import LEVEL_NUMBER
-from workunits.domain.audits.verdict import AuditedUnit, Decision, Odds, is_plain, judge_audited
+from workunits.domain.audits.rows import AuditedUnit, Decision, Odds
+from workunits.domain.audits.verdict import is_plain, judge_audited
 from workunits.domain.quorum import RetryLimits
 from workunits.domain.replicas import ReplicaRole
 from workunits.domain.states import BatchStatus, ReplicaState, UnitState

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from workunits.domain.audits.rows import ANCHOR, FLOOR, OVERDUE, YOUNG, AuditRow
 from workunits.domain.audits.sequence import AuditState
-from workunits.domain.audits.verdict import ANCHOR, FLOOR, OVERDUE, YOUNG, AuditRow
 from workunits.models import AnchorRun
 from workunits.store.db import execute, fetch_all
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from workunits.domain.audits.levels import VerificationLevel, is_audited
-from workunits.domain.audits.verdict import AuditRow
+from workunits.domain.audits.rows import AuditRow
 from workunits.domain.quorum import ReplicaView
 from workunits.domain.states import UnitState
 from workunits.store.audits import NO_AUDITS, UnitAudits, list_audits, order_audit_runs, write_audits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from workunits.domain.audits.rows import ANCHOR, CAR, CLASS, DISPUTE, OTHER_CLASS, OVERDUE, AuditRow
 from workunits.domain.audits.sequence import AuditState
-from workunits.domain.audits.verdict import ANCHOR, CAR, CLASS, DISPUTE, OTHER_CLASS, OVERDUE, AuditRow
 from workunits.domain.states import BatchStatus
 
 LEASING: Final = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED, BatchStatus.FINALIZING)
