@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 
@@ -25,8 +26,6 @@ AUDIT = AuditRow(
 
 
 def after(needs: str = "car", stage: str = "", **facts: object) -> Escalation | None:
-    from dataclasses import replace
-
     usual = {
         "batch_status": "in_progress",
         "is_overdue": True,
@@ -73,8 +72,8 @@ def test_an_audit_of_an_ended_batch_is_void_only_together_with_its_result(status
 
 
 def test_no_escalation_ever_ends_an_audit_and_keeps_its_result():
-    for needs, stage, status, *flags in product(
-        ("car", "other_class", "anchor"), ("", "tensors"), BatchStatus, *[(False, True)] * 4
+    for needs, stage, status, flags in product(
+        ("car", "other_class", "anchor"), ("", "tensors"), BatchStatus, list(product((False, True), repeat=4))
     ):
         names = ("is_overdue", "has_anchor", "has_run", "has_failed_run")
         step = after(needs, stage, batch_status=status.value, **dict(zip(names, flags, strict=True)))

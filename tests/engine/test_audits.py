@@ -32,7 +32,7 @@ from workunits.pipeline import drain
 from workunits.pipeline.resolve import escalate_audits, resolve_anchor_runs
 from workunits.pipeline.upload import accept_part, get_upload
 from workunits.pipeline.validate import validate_ready
-from workunits.store.audits import open_audits
+from workunits.store.audits import list_audits_to_escalate, open_audits
 
 pytestmark = pytest.mark.django_db
 
@@ -460,6 +460,18 @@ def test_an_audit_that_found_nobody_of_another_class_goes_to_any_car_where_no_an
     validate_ready(now=overdue())
     assert (the(batch, "drawn").needs, unit_of(batch)["needed"], AnchorRun.objects.count()) == ("car", 1, 0)
     assert escalate_audits(now=overdue()) == 0
+
+
+def test_what_can_only_wait_is_not_looked_at_again_and_again():
+    batch, _ = audited()
+    assert escalate_audits(now=overdue()) == 0  # any car may run it already
+    Audit.objects.update(needs="other_class")
+    Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
+    assert escalate_audits(now=overdue()) == 0  # only an anchor could
+    listed = list_audits_to_escalate(overdue_before=overdue(), has_anchor=False, audits_max=10)
+    assert listed == []
+    listed = list_audits_to_escalate(overdue_before=overdue(), has_anchor=True, audits_max=10)
+    assert listed == [(batch.id, 0, "completed", True)]
 
 
 def test_cancelling_a_batch_does_not_get_a_result_out_of_its_audit(anchor_alive):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 from django.conf import settings
 from django.db import transaction
@@ -101,7 +102,7 @@ def _odds(now: datetime) -> Odds:
     return Odds(
         now=now,
         random=_random,
-        has_anchor=lambda: is_anchor_alive(now),
+        has_anchor=cache(lambda: is_anchor_alive(now)),  # asked once a drain
         limits=_limits(),
         other_class_ratio=policy.audit_other_class_ratio,
         delay_seconds=policy.audit_delay_seconds,
