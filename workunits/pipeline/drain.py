@@ -23,7 +23,7 @@ from workunits.domain.replicas import ReplicaRole
 from workunits.domain.states import BatchStatus, ReplicaState, UnitState
 from workunits.pipeline.measure import BytesNeeded, Measures
 from workunits.pipeline.quorums import judge_quorum
-from workunits.store.audits import is_anchor_alive
+from workunits.store.anchors import is_anchor_alive
 from workunits.store.batches import start_finalizing
 from workunits.store.verdicts import (
     BatchTurn,

@@ -18,12 +18,12 @@ from workunits.domain.audits.escalation import escalate
 from workunits.domain.errors import FleetError
 from workunits.domain.tensors import check_document
 from workunits.pipeline.drain import drain_batch
+from workunits.store.anchors import is_anchor_alive
 from workunits.store.audits import (
     EndedRun,
     TakenRun,
     WaitingAudit,
     cancel_waiting_runs,
-    is_anchor_alive,
     list_audits,
     list_audits_to_escalate,
     list_ended_runs,

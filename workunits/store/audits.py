@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from workunits.domain.audits.rows import ANCHOR, FLOOR, OVERDUE, YOUNG, AuditRow
 from workunits.domain.audits.sequence import AuditState
 from workunits.models import AnchorRun
+from workunits.store.anchors import AnchorOrder, order_runs
 from workunits.store.db import execute, fetch_all
 
 
@@ -94,20 +95,11 @@ def order_audit_runs(batch_id: int, runs: Sequence[tuple[int, str, int | None]],
     """Order anchors' runs, given as unit, reason and audit; return how many were not under way already."""
     if not runs:
         return 0
-    from workunits.store.anchors import AnchorOrder, order_runs
-
     orders = [
         AnchorOrder(batch_id=batch_id, unit_number=number, reason=reason, audit_id=audit_id)
         for number, reason, audit_id in runs
     ]
     return order_runs(orders, now=now)
-
-
-def is_anchor_alive(now: datetime) -> bool:
-    """Return whether an anchor may take a run now."""
-    from workunits.store.anchors import is_anchor_alive as alive
-
-    return alive(now)
 
 
 class EndedRun(NamedTuple):
