@@ -136,15 +136,16 @@ def _make_vehicles() -> list[tuple[int, int]]:
 
 def _round(kind: Kind, vehicles: list[tuple[int, int]], units: int, pids: Mapping[str, int]) -> Spent:
     """Make a batch whose outputs are all here, decide it, and return what that took."""
-    from workunits.models import BatchProgress
     from workunits.pipeline.validate import validate_ready
+    from workunits.store.verdicts import list_batches_to_review
 
     now = dt.datetime.now(dt.UTC)
     batch = _make_batch(kind, units)
     _report_outputs(batch.id, kind, vehicles, units, now)
     database = {"PostgreSQL": pids["PostgreSQL"]}
     before, own_before, start = read_processor_time(database), time.process_time(), time.perf_counter()
-    while BatchProgress.objects.get(batch=batch).units_open:
+    # Until every report was looked at, not only every unit decided: the rest would be counted in the next round.
+    while list_batches_to_review():
         validate_ready(now=now)
     seconds, own = time.perf_counter() - start, time.process_time() - own_before
     spent = read_processor_time(database).since(before).seconds["postgres"]
@@ -226,7 +227,7 @@ def _report_outputs(batch_id: int, kind: Kind, vehicles: list[tuple[int, int]], 
         )
         cursor.execute(
             "INSERT INTO review (batch_id, unit_number) SELECT %(batch_id)s, n"
-            " FROM generate_series(0, %(units)s - 1) AS n, generate_series(1, %(replicas)s)",
+            " FROM generate_series(1, %(replicas)s) AS copy, generate_series(0, %(units)s - 1) AS n ORDER BY copy, n",
             parameters,
         )
         cursor.execute("ANALYZE unit, replica, review, earning_item, audit")
@@ -234,8 +235,10 @@ def _report_outputs(batch_id: int, kind: Kind, vehicles: list[tuple[int, int]], 
 
 def _check(batch_id: int, kind: Kind, units: int) -> None:
     """Refuse to report figures of a run that did not do its work."""
-    from workunits.models import BatchProgress, EarningItem
+    from workunits.models import Audit, BatchProgress, EarningItem
 
+    if kind.level == "standard" and not Audit.objects.filter(batch_id=batch_id, state="open").exists():
+        raise RuntimeError("no result was drawn for an audit")
     progress = BatchProgress.objects.get(batch_id=batch_id)
     paid = EarningItem.objects.filter(batch_id=batch_id).count()
     if progress.units_validated != units or paid != units * kind.replicas:
