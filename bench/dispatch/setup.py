@@ -158,9 +158,9 @@ def _make_batch(model: OnnxModel, dataset: Dataset, options: DispatchOptions) ->
         )
         cursor.execute(
             "INSERT INTO unit (batch_id, number, shard_number, row_start, rows, byte_start, byte_end, input_digest,"
-            " reward_microcredits, needed)"
+            " reward_microcredits, needed, place)"
             " SELECT %(batch)s, n, 0, n, 1, n::bigint * %(bytes)s, (n + 1)::bigint * %(bytes)s,"
-            " sha256((%(batch)s || ':' || n)::bytea), %(price)s, %(quorum)s"
+            " sha256((%(batch)s || ':' || n)::bytea), %(price)s, %(quorum)s, row_number() OVER (ORDER BY hashint4(n))"
             " FROM generate_series(0, %(units)s - 1) AS n",
             {
                 "batch": batch.id,

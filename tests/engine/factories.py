@@ -123,8 +123,8 @@ def make_batch(
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO unit (batch_id, number, shard_number, row_start, rows, byte_start, byte_end, input_digest,"
-            " reward_microcredits, needed) SELECT %s, n, 0, n * %s, %s, n * 10, n * 10 + 10, sha256(n::text::bytea),"
-            " %s, %s"
+            " reward_microcredits, needed, place) SELECT %s, n, 0, n * %s, %s, n * 10, n * 10 + 10,"
+            " sha256(n::text::bytea), %s, %s, n"
             " FROM generate_series(0, %s - 1) AS n",
             [batch.id, rows, rows, reward, quorum, units],
         )

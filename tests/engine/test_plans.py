@@ -73,6 +73,12 @@ def rows_touched(plan: dict[str, Any], tables: tuple[str, ...]) -> int:
     )
 
 
+# What the function takes apart, one element a batch, before it runs the leasing statement.
+LEASE_ARRAYS = {
+    "batch_id": "batches", "cursor": "cursors", "start": "starts", "known": "knowns", "audits_by": "audits_by",
+}  # fmt: skip
+
+
 def captured_parameters(monkeypatch, action) -> dict[str, Any]:
     """Return the parameters of the last sync that `action` makes, as the statements inside its function see them."""
     seen: dict[str, Any] = {}
@@ -84,21 +90,25 @@ def captured_parameters(monkeypatch, action) -> dict[str, Any]:
 
     monkeypatch.setattr(leases_store, "call_function", note)
     action()
-    batch_ids, cursors = seen["lease_batches"] or [None], seen["lease_cursors"] or [None]
-    return {**seen, "batch_id": batch_ids[0], "cursor": cursors[0], "turn": 1}
+    first = {name: (seen[f"lease_{plural}"] or [None])[0] for name, plural in LEASE_ARRAYS.items()}
+    return {**seen, **first, "turn": 1}
+
+
+def owned_by(owner_id: int) -> dict[str, Any]:
+    return {"owner_id": owner_id, "cluster_owners": [owner_id]}
 
 
 def test_leasing_reads_a_short_range_of_its_indexes_however_large_the_batch(large_batch, monkeypatch):
     car = Car()
     seen = captured_parameters(monkeypatch, lambda: car.lease(10))
-    plan = explain("lease_replicas", {**seen, "owner_id": make_owner().id})
+    plan = explain("lease_replicas", {**seen, **owned_by(make_owner().id)})
     scans = hot_scans(plan, ("unit", "replica"))
     assert scans
     assert all("Index" in node for node, _, _ in scans), scans
     lane = large_batch.lane
     assert {relation for _, relation, _ in scans} == {f"unit_{lane}", f"replica_{lane}"}
     indexes = " ".join(index for _, _, index in scans)
-    assert f"unit_{lane}_batch_id_number_idx" in indexes  # unit_leasable or unit_leasable_urgent, by their lane's name
+    assert f"unit_{lane}_batch_id_place_idx" in indexes  # unit_leasable and its neighbours, by their lane's name
     assert f"replica_{lane}_pkey" in indexes
     assert rows_touched(plan, ("unit", "replica")) < 300
 
@@ -107,7 +117,7 @@ def test_a_owner_that_did_half_the_batch_costs_no_more(large_batch, monkeypatch)
     busy = rows_of("replica", batch_id=large_batch.id, unit_number=0)[0]["owner_id"]
     car = Car()
     seen = captured_parameters(monkeypatch, lambda: car.lease(10))
-    plan = explain("lease_replicas", {**seen, "owner_id": busy})
+    plan = explain("lease_replicas", {**seen, **owned_by(busy)})
     assert rows_touched(plan, ("unit", "replica")) < 300
 
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workunits.domain.audits.levels import VerificationLevel
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenBatch:
@@ -16,6 +18,9 @@ class OpenBatch:
         memory_bytes: what the model needs while it runs.
         opset: the model's ONNX operator set.
         contract: what a car is told of the work, in wire form.
+        level: how its results are verified.
+        model_id, unit_weight: its model, and what a full unit of it weighs (microcredits).
+        barred_owner_ids: owners among its researchers and whoever may be one party with them.
     """
 
     batch_id: int
@@ -25,6 +30,10 @@ class OpenBatch:
     opset: int
     model_sha256: str
     contract: Mapping[str, Any]
+    level: VerificationLevel = VerificationLevel.QUORUM
+    model_id: int = 0
+    unit_weight: int = 0
+    barred_owner_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +44,8 @@ class VehicleOffer:
         wanted: how many more replicas it wants, 0 or more.
         cursor_batch_id: the batch it leased from last.
         misses: consecutive syncs in which it found nothing; it moves the choice on to the next lane.
+        owner_id: whose car it is.
+        waiting_levels: levels at which too much of its work waits for audits.
     """
 
     vehicle_id: int
@@ -44,11 +55,18 @@ class VehicleOffer:
     cached_models: Collection[str]
     cursor_batch_id: int | None
     misses: int
+    owner_id: int = 0
+    waiting_levels: frozenset[VerificationLevel] = frozenset()
 
 
 def suits(batch: OpenBatch, offer: VehicleOffer) -> bool:
-    """Return whether the vehicle has the memory and the runtime for this batch's model."""
-    return batch.memory_bytes <= offer.memory_bytes and batch.opset <= offer.opset_max
+    """Return whether the vehicle has the memory and the runtime for this batch's model, and may be given its work."""
+    return (
+        batch.memory_bytes <= offer.memory_bytes
+        and batch.opset <= offer.opset_max
+        and batch.level not in offer.waiting_levels
+        and offer.owner_id not in batch.barred_owner_ids
+    )
 
 
 def choose_batches(board: Sequence[OpenBatch], offer: VehicleOffer, *, batches_max: int) -> list[OpenBatch]:

@@ -601,6 +601,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="audit",
+            index=models.Index(condition=models.Q(("state", "open")), fields=["vehicle"], name="audit_open_by_vehicle"),
+        ),
+        migrations.AddIndex(
+            model_name="audit",
             index=models.Index(condition=models.Q(("state", "open")), fields=["created_at"], name="audit_open"),
         ),
         migrations.AddIndex(

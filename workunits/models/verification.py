@@ -176,6 +176,7 @@ class Audit(models.Model):
         ]
         indexes = [
             models.Index(name="audit_by_vehicle", fields=["vehicle", "level", "sequence"]),
+            models.Index(name="audit_open_by_vehicle", fields=["vehicle"], condition=Q(state="open")),
             models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
             models.Index(name="audit_by_batch", fields=["batch", "state"]),
             models.Index(

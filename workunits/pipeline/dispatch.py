@@ -7,17 +7,20 @@ asks for, it is one call of the database: one statement to record it and one for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import secrets
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar
 
 from django.conf import settings
 
+from workunits.domain.audits.standing import Standing
 from workunits.domain.eligibility import VehicleOffer, choose_batches
 from workunits.domain.errors import FleetError
 from workunits.domain.tokens import make_salt, seal_tokens
 from workunits.domain.types import UnitKey
+from workunits.pipeline.draws import Believed
 from workunits.pipeline.report import (
     Report,
     SyncRequest,
@@ -33,6 +36,7 @@ from workunits.store.vehicles import KnownVehicle
 
 # A sync may fill up from this many batches of its lane; the first nearly always has enough.
 BATCHES_PER_SYNC_MAX = 3
+_shuffle = secrets.SystemRandom().shuffle
 
 
 class CounterReplayed(FleetError):
@@ -87,42 +91,49 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
     """
     if request.heartbeat.counter <= vehicle.counter:
         raise CounterReplayed(f"counter {request.heartbeat.counter} is not greater than {vehicle.counter}")
-    report = open_report(vehicle, request)
-    offer = _offer(vehicle, request, report)
     policy = settings.FLEET
+    believed = Believed(vehicle=vehicle, comparison_class=request.heartbeat.comparison_class, now=now)
+    report = open_report(vehicle, request)
+    # In the order in which verdicts lock the same replicas.
+    offered = sorted(report.commitments.values(), key=lambda item: item.ref)
+    commitments = [replace(item, draw=believed.draw(item.ref.batch_id)) for item in offered]
+    offer = _offer(believed, request, report)
     chosen = choose_batches(_board().batches(now), offer, batches_max=BATCHES_PER_SYNC_MAX) if offer.wanted else []
     synced = store_sync(
         vehicle,
         request.heartbeat,
         mentioned=report.mentioned | set(vehicle.open_leases),
-        commitments=list(report.commitments.values()),
+        commitments=commitments,
         hand_backs=list(report.hand_backs.values()),
         wish=LeaseWish(
-            batch_ids=[batch.batch_id for batch in chosen],
+            batches=[believed.wish(batch) for batch in chosen],
             wanted=offer.wanted,
             attempts_max=policy.replica_attempts_max,
             deadline_at=now + timedelta(seconds=policy.lease_seconds),
         ),
+        kept_until=now + timedelta(seconds=policy.output_kept_seconds),
         now=now,
     )
     if synced is None:
         raise SyncConflict
     seen = synced.seen
     answer = SyncAnswer(outcomes=list_outcomes(vehicle, report, seen), cancelled=list_cancelled(vehicle, report, seen))
-    answer.to_review = any(code in ("stored", "returned") for _, code in answer.outcomes)
+    answer.to_review = any(code in ("stored", "returned", "keep") for _, code in answer.outcomes)
     lost = list_lost_leases(vehicle, report, seen) if vehicle.may_lease else []
     resent = resend_leases(vehicle, lost) if lost else []
+    # What is urgent comes first from the database; the order must not tell an audit.
+    _shuffle(synced.leased)
     _add_leases(answer, [(replica, policy.lease_seconds) for replica in synced.leased])
     _add_leases(answer, [(replica, (deadline_at - now).total_seconds()) for replica, deadline_at in resent])
     return answer
 
 
-def _offer(vehicle: KnownVehicle, request: SyncRequest, report: Report) -> VehicleOffer:
-    policy = settings.FLEET
+def _offer(believed: Believed, request: SyncRequest, report: Report) -> VehicleOffer:
+    policy, vehicle = settings.FLEET, believed.vehicle
     ending = {UnitKey(ref.batch_id, ref.unit_number) for _, ref, _ in report.order if ref is not None}
     still_held = sum(1 for key in vehicle.open_leases if key not in ending)
     room = max(0, policy.leases_per_vehicle_max - still_held)
-    may_lease = request.heartbeat.eligible and vehicle.may_lease
+    may_lease = request.heartbeat.eligible and vehicle.may_lease and vehicle.standing is not Standing.QUARANTINED
     wanted = min(request.wanted, policy.leases_per_sync_max, room) if may_lease else 0
     return VehicleOffer(
         vehicle_id=vehicle.vehicle_id,
@@ -132,6 +143,8 @@ def _offer(vehicle: KnownVehicle, request: SyncRequest, report: Report) -> Vehic
         cached_models=request.cached_models,
         cursor_batch_id=vehicle.cursor_batch_id,
         misses=vehicle.misses,
+        owner_id=vehicle.owner_id,
+        waiting_levels=believed.waiting_levels() if vehicle.unresolved else frozenset(),
     )
 
 

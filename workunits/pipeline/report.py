@@ -12,7 +12,7 @@ from django.conf import settings
 
 from workunits.domain.errors import FleetError
 from workunits.domain.outputs import OutputDigestMismatch, OutputTooLarge, check_output
-from workunits.domain.replicas import LeaseExpired, ReplicaEnded, ReplicaNotYours
+from workunits.domain.replicas import LeaseExpired, ReplicaEnded, ReplicaNotYours, ReplicaRole
 from workunits.domain.states import LIVE_REPLICA_STATES, REPORTED_REPLICA_STATES, ReplicaState
 from workunits.domain.tensors import OutputMalformed
 from workunits.domain.tokens import ReplicaRef, ReplicaUnknown, make_salt, open_token
@@ -193,7 +193,10 @@ def _live_commitment_outcome(item: CheckedCommitment, replica: SeenReplica) -> s
     is_said_again = replica.state == ReplicaState.COMMITTED and item.output is None
     if not (replica.has_moved or is_said_again):
         return LeaseExpired.code  # it ended in this very moment
-    return "upload" if item.output is None else "stored"
+    if item.output is not None:
+        return "stored"
+    # The bytes of a re-run are asked for only where digest and sketch leave a doubt.
+    return "upload" if replica.role == ReplicaRole.PRIMARY or replica.bytes_wanted else "keep"
 
 
 def _hand_back_outcome(vehicle: KnownVehicle, ref: ReplicaRef, item: HandBack, replica: SeenReplica | None) -> str:

@@ -1,9 +1,18 @@
--- The dispatch board: batches that are in progress, and whether they have a unit to lease now.
+-- The dispatch board: batches that have a unit to lease now; those that only wait for audits have re-runs to lease.
+-- `barred`: owners among the researchers of the batch, with all of their cluster; no trust is to be bought.
 -- Caller: store.board.read_open_batches, once a second and process. Locks: none.
--- Index: batch_running, unit_leasable (one probe a batch). Rows: one a batch with work.
-SELECT b.id, b.lane, b.priority, b.memory_bytes, b.opset, m.blob_id, b.contract
+-- Index: batch_running, unit_leasable and unit_leasable_urgent (one probe each a batch). Rows: one a batch with work.
+SELECT b.id, b.lane, b.priority, b.memory_bytes, b.opset, m.blob_id, b.contract, b.level, b.model_id,
+       b.price_per_row_microcredits * b.unit_rows,
+       (SELECT array_agg(DISTINCT coalesce(other.owner_id, o.id))
+        FROM project_member pm
+        JOIN owner o ON o.user_id = pm.user_id
+        LEFT JOIN owner_cluster own ON own.owner_id = o.id
+        LEFT JOIN owner_cluster other ON other.cluster_id = own.cluster_id
+        WHERE pm.project_id = b.project_id AND b.level IN ('economy', 'standard', 'strict'))
 FROM batch b
 JOIN model m ON m.id = b.model_id
-WHERE b.status = 'in_progress'
-  AND EXISTS (SELECT FROM unit u WHERE u.batch_id = b.id AND u.needed > 0 OFFSET 0)
+WHERE b.status IN ('in_progress', 'finalizing')
+  AND (EXISTS (SELECT FROM unit u WHERE u.batch_id = b.id AND u.needed > 0 AND NOT u.urgent OFFSET 0)
+       OR EXISTS (SELECT FROM unit u WHERE u.batch_id = b.id AND u.needed > 0 AND u.urgent OFFSET 0))
 ORDER BY b.priority DESC, b.id

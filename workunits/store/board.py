@@ -10,10 +10,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
+from workunits.domain.audits.levels import VerificationLevel
 from workunits.domain.eligibility import OpenBatch
 from workunits.domain.errors import FleetError
 from workunits.domain.types import TensorSpec
@@ -22,7 +23,7 @@ from workunits.store.db import fetch_all
 
 
 def read_open_batches() -> list[OpenBatch]:
-    """Return the batches that are in progress and have a unit to lease, by priority, oldest first."""
+    """Return the batches that have a unit to lease, by priority, oldest first."""
     return [
         OpenBatch(
             batch_id=batch_id,
@@ -32,8 +33,15 @@ def read_open_batches() -> list[OpenBatch]:
             opset=opset,
             model_sha256=model_sha256,
             contract=_as_mapping(contract),
+            level=VerificationLevel(level),
+            model_id=model_id,
+            unit_weight=unit_weight,
+            barred_owner_ids=frozenset(barred or ()),
         )
-        for batch_id, lane, priority, memory_bytes, opset, model_sha256, contract in fetch_all("list_open_batches", {})
+        for batch_id, lane, priority, memory_bytes, opset, model_sha256, contract, *more in fetch_all(
+            "list_open_batches", {}
+        )
+        for level, model_id, unit_weight, barred in [more]
     ]
 
 
@@ -71,17 +79,30 @@ class BatchUnknown(FleetError):
     code: ClassVar[str] = "not_found"
 
 
+class BatchTerms(NamedTuple):
+    """What never changes of a batch once it is split: its contract in wire form, how it is verified, its model."""
+
+    contract: Mapping[str, Any]
+    level: VerificationLevel
+    model_id: int
+
+
 @lru_cache(maxsize=4096)
-def get_contract(batch_id: int) -> Mapping[str, Any]:
-    """Return a batch's contract in wire form.
+def get_terms(batch_id: int) -> BatchTerms:
+    """Return a batch's terms.
 
     Raises:
-        BatchUnknown: there is none; not remembered, for it may come to be.
+        BatchUnknown: there is no such batch, or it has no contract yet; not remembered, for it may come to be.
     """
-    contract = Batch.objects.filter(id=batch_id).values_list("contract", flat=True).first()
-    if not contract:
+    row = Batch.objects.filter(id=batch_id).values_list("contract", "level", "model_id").first()
+    if row is None or not row[0]:
         raise BatchUnknown(f"there is no batch {batch_id}")
-    return contract  # type: ignore[no-any-return]  # jsonb is untyped
+    return BatchTerms(row[0], VerificationLevel(row[1]), row[2])
+
+
+def get_contract(batch_id: int) -> Mapping[str, Any]:
+    """Return a batch's contract in wire form. Raises BatchUnknown."""
+    return get_terms(batch_id).contract
 
 
 @lru_cache(maxsize=4096)

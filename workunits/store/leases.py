@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from workunits.domain.audits.draws import DrawRule
 from workunits.domain.tokens import ReplicaRef
 from workunits.domain.types import UnitKey
 from workunits.store.board import get_lane
@@ -42,6 +44,17 @@ class CheckedCommitment:
     output_digest: bytes | None
     output_rows: int | None
     seconds: float
+    draw: Draw | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """How a commitment is drawn: a random number, and the rule that its unit's weight is put into (DrawRule)."""
+
+    level: int
+    model_id: int
+    number: float
+    rule: DrawRule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +75,8 @@ class SeenReplica(NamedTuple):
     rows: int
     commitment: bytes | None
     has_moved: bool
+    role: int = 0
+    bytes_wanted: bool = False
 
 
 class LeasedReplica(NamedTuple):
@@ -76,10 +91,23 @@ class LeasedReplica(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BatchWish:
+    """What to lease from one batch: from which place on to look for what is urgent, and how many known answers.
+
+    Audits only where they opened by `audits_by`; none where it is None.
+    """
+
+    batch_id: int
+    start: int = 0
+    known: int = 0
+    audits_by: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseWish:
     """What to lease in a sync: up to `wanted` replicas, from these batches in this order."""
 
-    batch_ids: Sequence[int]
+    batches: Sequence[BatchWish]
     wanted: int
     attempts_max: int
     deadline_at: datetime
@@ -101,20 +129,29 @@ def sync_vehicle(
     commitments: Sequence[CheckedCommitment],
     hand_backs: Sequence[HandBack],
     wish: LeaseWish,
+    kept_until: datetime,
     now: datetime,
 ) -> SyncedReplicas | None:
     """Write all that the car reports, and lease it what it may have; one statement, and so one transaction.
 
-    Returns None, having changed nothing, where another sync of this car moved the counter since `vehicle` was read.
+    `kept_until`: until when a re-run's bytes may be asked for. Returns None, having changed nothing, where another sync
+    of this car moved the counter since `vehicle` was read, or its trust was reset.
     """
+    batch_ids = [each.batch_id for each in wish.batches]
     rows = call_function(
-        _function_for({key.batch_id for key in mentioned} | set(wish.batch_ids)),
+        _function_for({key.batch_id for key in mentioned} | set(batch_ids)),
         {
             **_report_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now),
-            "lease_batches": list(wish.batch_ids),
+            "trust_life": vehicle.trust_life,
+            "kept_until": kept_until,
+            "cluster_owners": list(vehicle.cluster_owner_ids),
+            "lease_batches": batch_ids,
             "lease_cursors": [
-                vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1 for batch_id in wish.batch_ids
+                vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1 for batch_id in batch_ids
             ],
+            "lease_starts": [each.start for each in wish.batches],
+            "lease_knowns": [each.known for each in wish.batches],
+            "lease_audits_by": [each.audits_by for each in wish.batches],
             "wanted": wish.wanted,
             "attempts_max": wish.attempts_max,
             "deadline_at": wish.deadline_at,
@@ -134,11 +171,12 @@ def _read_rows(vehicle: KnownVehicle, rows: list[tuple[Any, ...]]) -> SyncedRepl
     moved = {(row[1], row[2]) for row in rows if row[0] == "moved"}
     seen: dict[UnitKey, SeenReplica] = {}
     leased: list[LeasedReplica] = []
-    for kind, batch_id, number, vehicle_id, attempt, state, row_count, digest, shard, start, end in rows:
+    for kind, batch_id, number, vehicle_id, attempt, state, row_count, digest, *more in rows:
+        shard, start, end, role, bytes_wanted = more
         if kind == "seen":
             commitment = None if digest is None else bytes(digest)
             seen[UnitKey(batch_id, number)] = SeenReplica(
-                vehicle_id, attempt, state, row_count, commitment, (batch_id, number) in moved
+                vehicle_id, attempt, state, row_count, commitment, (batch_id, number) in moved, role, bytes_wanted
             )
         elif kind == "leased":
             ref = ReplicaRef(batch_id, number, vehicle.owner_id, attempt)
@@ -179,6 +217,12 @@ def _report_parameters(
         "output_digests": [item.output_digest for item in commitments],
         "output_rows": [item.output_rows for item in commitments],
         "seconds": [item.seconds for item in commitments],
+        "commit_levels": [item.draw.level if item.draw else 0 for item in commitments],
+        "commit_models": [item.draw.model_id if item.draw else 0 for item in commitments],
+        "commit_draws": [item.draw.number if item.draw else 1.0 for item in commitments],
+        "commit_rates": [item.draw.rule.rate if item.draw else 0.0 for item in commitments],
+        "commit_floors": [item.draw.rule.floor if item.draw else 0.0 for item in commitments],
+        "commit_youngs": [item.draw.rule.young_above if item.draw else math.inf for item in commitments],
         "end_batches": [item.ref.batch_id for item in hand_backs],
         "end_units": [item.ref.unit_number for item in hand_backs],
         "end_attempts": [item.ref.attempt for item in hand_backs],

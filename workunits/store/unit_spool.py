@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
+from django.conf import settings
 
 from workunits.domain.packing import PackedShard
+from workunits.domain.places import place_units
 from workunits.sql import load_sql
 from workunits.store.db import cursor
 
@@ -69,7 +71,9 @@ class UnitSpool:
         rows = np.array(shard.rows, dtype=np.int64)
         ends = np.array(shard.ends, dtype=np.int64)
         lines["number"] = np.arange(self.units, self.units + len(rows))
-        lines["place"] = lines["number"]
+        lines["place"] = place_units(
+            lines["number"].astype(np.int64), batch_id=int(lines["batch_id"][0]), key=settings.FLEET_TOKEN_KEY
+        )
         lines["shard_number"] = shard_number
         lines["row_start"] = self.rows + np.cumsum(rows) - rows
         lines["rows"] = rows

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from workunits.domain.audits.standing import Standing
 from workunits.domain.twins import ProcessMarks
 from workunits.domain.types import UnitKey
 from workunits.store.db import execute, fetch_one
@@ -27,13 +28,25 @@ class AboutCar:
     clock_skew_seconds: float | None = None
 
 
+class TrustRow(NamedTuple):
+    """Accepted weight as it was at `weighed_at` (unix seconds): of a level, of a class in it, of a model in that."""
+
+    level: int
+    model_id: int
+    comparison_class: str
+    weight: int
+    weighed_at: float
+    last_commit_at: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownVehicle:
     """A vehicle and its heartbeat row, as read at the start of a request.
 
     `open_leases` is what our books say it holds: a superset, since a sweep may have ended some. `may_lease` is what
-    this request has found out, and no column. `counter` is the guard of the sync's transaction: it must not have moved
-    meanwhile.
+    this request has found out, and no column. `counter` and `trust_life` guard the sync's transaction: they must not
+    have moved meanwhile. `cluster_owner_ids` are the owners that may be one party with its owner, himself included;
+    `unresolved`: the weight of its open audits by level.
     """
 
     public_id: str
@@ -50,6 +63,12 @@ class KnownVehicle:
     clone_suspected_at: datetime | None = None
     rules: Mapping[str, Any] | None = None
     may_lease: bool = True
+    trust_life: int = 1
+    last_seen_at: datetime | None = None
+    standing: Standing = Standing.NORMAL
+    cluster_owner_ids: tuple[int, ...] = ()
+    trust: tuple[TrustRow, ...] = ()
+    unresolved: Mapping[int, int] = field(default_factory=dict)
     about: AboutCar = field(default_factory=AboutCar)
 
 
@@ -59,7 +78,8 @@ def find_vehicle(public_id: str) -> KnownVehicle | None:
     if row is None:
         return None
     vehicle_id, owner_id, key, status, counter, batch_ids, unit_numbers, cursor_batch, cursor_unit, misses, *more = row
-    previous_key, clone_suspected_at, rules, instance, boot_marks, boot_changed_at, walls, clock_skew_seconds = more
+    previous_key, clone_suspected_at, rules, instance, boot_marks, boot_changed_at, walls, clock_skew_seconds = more[:8]
+    trust_life, last_seen_at, standing, cluster_owner_ids, trust, unresolved = more[8:]
     return KnownVehicle(
         public_id=public_id,
         vehicle_id=vehicle_id,
@@ -74,6 +94,12 @@ def find_vehicle(public_id: str) -> KnownVehicle | None:
         previous_public_key=None if previous_key is None else bytes(previous_key),
         clone_suspected_at=clone_suspected_at,
         rules=json.loads(rules) if isinstance(rules, str) else rules,
+        trust_life=trust_life,
+        last_seen_at=last_seen_at,
+        standing=Standing(standing),
+        cluster_owner_ids=tuple(cluster_owner_ids or (owner_id,)),
+        trust=_read_trust(trust),
+        unresolved=_read_unresolved(unresolved),
         about=AboutCar(
             instance=instance,
             processes=ProcessMarks(marks=tuple(boot_marks), changed_at=boot_changed_at),
@@ -81,6 +107,19 @@ def find_vehicle(public_id: str) -> KnownVehicle | None:
             clock_skew_seconds=clock_skew_seconds,
         ),
     )
+
+
+def _read_trust(rows: str | list[list[Any]] | None) -> tuple[TrustRow, ...]:
+    if not rows:
+        return ()
+    return tuple(TrustRow(*row) for row in (json.loads(rows) if isinstance(rows, str) else rows))
+
+
+def _read_unresolved(weights: str | dict[str, Any] | None) -> dict[int, int]:
+    if not weights:
+        return {}
+    read = json.loads(weights) if isinstance(weights, str) else weights
+    return {int(level): int(weight) for level, weight in read.items()}
 
 
 def note_identity(vehicle_id: int, about: AboutCar, *, clone_suspected_at: datetime | None) -> None:

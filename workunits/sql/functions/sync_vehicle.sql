@@ -5,22 +5,26 @@
 -- than running them, and a pooler may hand the connection on after any transaction. The settings pin the only sensible
 -- plan, probes by key, also where a lane looks empty to the planner because its last rows were purged.
 CREATE OR REPLACE FUNCTION sync_vehicle(
-    in_vehicle_id bigint, in_owner_id integer, in_counter_seen bigint, in_counter bigint, in_now timestamptz,
+    in_vehicle_id bigint, in_owner_id integer, in_counter_seen bigint, in_counter bigint, in_trust_life integer,
+    in_now timestamptz, in_kept_until timestamptz,
     in_eligible boolean, in_reasons text[], in_agent text, in_comparison_class text, in_memory_bytes bigint,
     in_opset_max integer,
     in_batches bigint[], in_seen_batches bigint[], in_seen_units integer[],
     in_commit_batches bigint[], in_commit_units integer[], in_commit_attempts integer[], in_commitments bytea[],
     in_sketches bytea[], in_output_sizes integer[], in_outputs bytea[], in_output_digests bytea[],
     in_output_rows integer[], in_seconds real[],
+    in_commit_levels smallint[], in_commit_models bigint[], in_commit_draws double precision[],
+    in_commit_rates double precision[], in_commit_floors double precision[], in_commit_youngs double precision[],
     in_end_batches bigint[], in_end_units integer[], in_end_attempts integer[], in_end_states text[],
     in_end_reasons text[],
-    in_lease_batches bigint[], in_lease_cursors integer[], in_wanted integer, in_attempts_max integer,
+    in_lease_batches bigint[], in_lease_cursors integer[], in_lease_starts integer[], in_lease_knowns integer[],
+    in_lease_audits_by timestamptz[], in_cluster_owners integer[], in_wanted integer, in_attempts_max integer,
     in_deadline_at timestamptz
 )
 RETURNS TABLE (
     out_kind text, out_batch_id bigint, out_unit_number integer, out_vehicle_id bigint, out_attempt smallint,
     out_state text, out_rows integer, out_digest bytea, out_shard_sha256 text, out_byte_start bigint,
-    out_byte_end bigint
+    out_byte_end bigint, out_role smallint, out_bytes_wanted boolean
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -31,6 +35,9 @@ AS $function$
 DECLARE
     in_batch_id bigint;
     in_cursor integer;
+    in_start integer;
+    in_known integer;
+    in_audits_by timestamptz;
     in_turn integer;
     found_count integer;
 BEGIN
@@ -44,6 +51,9 @@ BEGIN
         in_turn := this_turn;
         in_batch_id := in_lease_batches[this_turn];
         in_cursor := in_lease_cursors[this_turn];
+        in_start := in_lease_starts[this_turn];
+        in_known := in_lease_knowns[this_turn];
+        in_audits_by := in_lease_audits_by[this_turn];
         RETURN QUERY
 {lease_replicas};
         GET DIAGNOSTICS found_count = ROW_COUNT;

@@ -16,7 +16,7 @@ UPDATE unit SET final_at = decided_at WHERE state IN ('VALIDATED', 'ASSEMBLED');
 UPDATE batch_progress SET rows_final = rows_validated, units_final = units_validated;
 DROP INDEX unit_leasable;
 DROP INDEX unit_leasable_urgent;
-CREATE INDEX unit_leasable ON unit (batch_id, place) WHERE needed > 0;
+CREATE INDEX unit_leasable ON unit (batch_id, place) WHERE needed > 0 AND NOT urgent;
 CREATE INDEX unit_leasable_urgent ON unit (batch_id, place) WHERE needed > 0 AND urgent;
 -- Known answers: what a new vehicle is tried with.
 CREATE INDEX unit_known ON unit (batch_id, place) WHERE confirmed > 0 AND state IN ('VALIDATED', 'ASSEMBLED');

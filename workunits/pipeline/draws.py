@@ -1,0 +1,146 @@
+"""The draw: what a vehicle has been believed, decayed to now, and how its commitments are chosen for an audit.
+
+Drawn here, after the commitment has come and before anything is answered, from the operating system's random numbers;
+the sync's statement compares. Nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from django.conf import settings
+
+from workunits.domain.audits.draws import (
+    AuditRules,
+    DrawRule,
+    TrustWeights,
+    decay,
+    is_young,
+    make_draw_rule,
+    qualifying_weight,
+)
+from workunits.domain.audits.levels import AUDIT_FACTOR, LEVEL_NUMBER, VerificationLevel
+from workunits.domain.audits.standing import Standing
+from workunits.domain.eligibility import OpenBatch
+from workunits.domain.places import PLACES
+from workunits.domain.pricing import FLOPS_PER_GFLOP
+from workunits.store.board import get_terms
+from workunits.store.leases import BatchWish, Draw
+from workunits.store.vehicles import KnownVehicle, TrustRow
+
+# A young vehicle is given audits only when nobody has taken them for this share of the time until an anchor does.
+YOUNG_PATIENCE_SHARE = 1 / 16
+# A car that calls this much earlier than it was asked to gets no audits: who calls often must not get more of them.
+EARLY_SHARE = 0.8
+_random = secrets.SystemRandom()
+
+
+def audit_rules() -> AuditRules:
+    """Return the numbers of the rule, as the policy has them."""
+    policy = settings.FLEET
+    return _make_rules(policy.audit_friend_ratio, policy.audit_floor_ratio, policy.audit_model_factor)
+
+
+@lru_cache(maxsize=4)
+def _make_rules(friend_share: float, floor: float, model_factor: float) -> AuditRules:
+    return AuditRules(friend_share=friend_share, floor=floor, model_factor=model_factor)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Believed:
+    """A vehicle's trust at the moment of one sync. `comparison_class` is the one that it states now."""
+
+    vehicle: KnownVehicle
+    comparison_class: str
+    now: datetime
+
+    def weights(self, level: VerificationLevel, model_id: int) -> TrustWeights:
+        """Return what the vehicle has been believed at a level, for a model."""
+        number = LEVEL_NUMBER[level]
+        return TrustWeights(
+            level=self._weight(number, 0, ""),
+            comparison_class=self._weight(number, 0, self.comparison_class),
+            model=self._weight(number, model_id, self.comparison_class),
+        )
+
+    def rule(self, level: VerificationLevel, model_id: int) -> DrawRule:
+        """Return the rule for its results of a model."""
+        return make_draw_rule(
+            level,
+            self.weights(level, model_id),
+            audit_rules(),
+            is_watched=self.vehicle.standing is not Standing.NORMAL,
+        )
+
+    def draw(self, batch_id: int) -> Draw | None:
+        """Draw for one commitment of a batch; None where its level has no audits. Raises BatchUnknown."""
+        terms = get_terms(batch_id)
+        if terms.level not in AUDIT_FACTOR:
+            return None
+        return Draw(
+            level=LEVEL_NUMBER[terms.level],
+            model_id=terms.model_id,
+            number=_random.random(),
+            rule=self.rule(terms.level, terms.model_id),
+        )
+
+    def waiting_levels(self) -> frozenset[VerificationLevel]:
+        """Return the levels at which more of its work waits for audits than it is believed for."""
+        return frozenset(
+            level
+            for level in AUDIT_FACTOR
+            if self.vehicle.unresolved.get(LEVEL_NUMBER[level], 0)
+            > max(self._weight(LEVEL_NUMBER[level], 0, ""), _unresolved_weight_min())
+        )
+
+    def wish(self, batch: OpenBatch) -> BatchWish:
+        """Return what the vehicle may be leased from a batch beside primary work."""
+        start = _random.randrange(PLACES)
+        if batch.level not in AUDIT_FACTOR:
+            return BatchWish(batch_id=batch.batch_id, start=start)
+        is_new = is_young(self.rule(batch.level, batch.model_id), batch.unit_weight)
+        known = self._known_wanted(batch) if is_new else 0
+        return BatchWish(batch_id=batch.batch_id, start=start, known=known, audits_by=self._audits_by(is_young=is_new))
+
+    def _known_wanted(self, batch: OpenBatch) -> int:
+        weights = self.weights(batch.level, batch.model_id)
+        wanted = qualifying_weight(batch.level, batch.unit_weight, audit_rules())
+        missing = wanted - min(weights.level, weights.comparison_class)
+        held = sum(1 for key in self.vehicle.open_leases if key.batch_id == batch.batch_id)
+        return max(0, math.ceil(missing / max(1, batch.unit_weight)) - held)
+
+    def _audits_by(self, *, is_young: bool) -> datetime | None:
+        policy = settings.FLEET
+        pace_seconds = EARLY_SHARE * policy.sync_seconds_working * (1 - policy.sync_jitter_ratio)
+        seen_at = self.vehicle.last_seen_at
+        if seen_at is not None and (self.now - seen_at).total_seconds() < pace_seconds:
+            return None
+        waited_seconds = policy.audit_patience_seconds * YOUNG_PATIENCE_SHARE if is_young else 0.0
+        return datetime.fromtimestamp(self.now.timestamp() - waited_seconds, tz=self.now.tzinfo)
+
+    def _weight(self, level: int, model_id: int, comparison_class: str) -> float:
+        row = _by_scope(self.vehicle.trust).get((level, model_id, comparison_class))
+        if row is None:
+            return 0.0
+        unix = self.now.timestamp()
+        return decay(
+            row.weight,
+            unix - row.weighed_at,
+            idle_seconds=unix - row.last_commit_at,
+            rules=audit_rules(),
+        )
+
+
+def _by_scope(rows: tuple[TrustRow, ...]) -> Mapping[tuple[int, int, str], TrustRow]:
+    return {(row.level, row.model_id, row.comparison_class): row for row in rows}
+
+
+def _unresolved_weight_min() -> float:
+    policy = settings.FLEET
+    gflops = policy.unresolved_work_seconds * policy.reference_car_flops_per_second / FLOPS_PER_GFLOP
+    return gflops * policy.microcredits_per_gflop
