@@ -91,7 +91,7 @@ def test_the_probability_falls_with_the_weight_that_was_accepted():
     weight = rows_of("replica")[0]["weight"]
     believe(car, batch, 1000 * weight)
     car.report_all()
-    assert {row[3] for row in commits()} == {round(50 / (0.95 * 1000), 6)}
+    assert {row[3] for row in commits()} == {round(50 / (0.95 * (1000 + 51)), 6)}
     assert {row["young"] for row in rows_of("replica")} == {False}
 
 
@@ -105,7 +105,7 @@ def test_trust_halves_in_ninety_days_and_is_gone_after_thirty_idle_ones():
     car.sync(commitments=[commit(leases[0])])
     VehicleTrust.objects.update(last_commit_at=NOW - timedelta(days=30))
     car.sync(commitments=[commit(leases[1])])
-    assert [row[3] for row in commits()] == [round(50 / (0.95 * 1000), 6), 1.0]
+    assert [row[3] for row in commits()] == [round(50 / (0.95 * (1000 + 51)), 6), 1.0]
 
 
 def test_a_watched_vehicle_is_audited_whatever_it_has_earned():
@@ -145,18 +145,20 @@ def test_a_reset_between_reading_and_writing_stops_the_sync_and_changes_nothing(
 
 @given(
     weight=st.integers(1, 10**12),
-    rate=st.one_of(st.floats(0, 10), st.just(float("inf"))),
+    reserve=st.floats(0, 1e15),
+    own_factor=st.floats(0.9, 1.2),
     floor=st.floats(0.0, 1.0),
     young_above=st.one_of(st.floats(0, 1e12), st.just(float("inf"))),
 )
 @settings(max_examples=60)
-def test_the_database_computes_the_probability_of_the_rule(weight, rate, floor, young_above):
-    rule = DrawRule(rate=rate, floor=floor, young_above=young_above)
+def test_the_database_computes_the_probability_of_the_rule(weight, reserve, own_factor, floor, young_above):
+    rule = DrawRule(reserve=reserve, own_factor=own_factor, floor=floor, young_above=young_above)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT least(1.0, greatest(%s::double precision, %s::double precision * %s::bigint)),"
-            " %s::bigint > %s::double precision",
-            [floor, rate, weight, weight, young_above],
+            "SELECT least(1.0, greatest(%s::double precision,"
+            " weight / nullif(%s::double precision + %s::double precision * weight, 0))),"
+            " weight > %s::double precision FROM (VALUES (%s::bigint)) AS replica (weight)",
+            [floor, reserve, own_factor, young_above, weight],
         )
         assert cursor.fetchone() == (pytest.approx(audit_probability(rule, weight)), is_young(rule, weight))
 
@@ -170,8 +172,8 @@ def test_as_many_are_drawn_as_the_probability_says(monkeypatch):
     while car.held:
         car.report_all(want=100)
     drawn = sum(row["drawn"] for row in rows_of("vehicle_commit"))
-    # p = 50 / (0.95 * 500) = 0.105; 2000 draws have a standard deviation of 13.7.
-    assert abs(drawn - 2000 * 50 / 475) < 4 * 13.7
+    # p = 50 / (0.95 * (500 + 51)) = 0.0955; 2000 draws have a standard deviation of 13.1.
+    assert abs(drawn - 2000 * 50 / (0.95 * 551)) < 4 * 13.1
 
 
 def test_nobody_gets_what_one_of_his_cluster_has():

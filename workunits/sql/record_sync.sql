@@ -26,15 +26,15 @@ seen AS MATERIALIZED (
 offered AS MATERIALIZED (
     SELECT c.*, r.weight, guard.commit_sequence + count(*) FILTER (WHERE c.level > 0 AND r.state = 'LEASED')
                OVER (ORDER BY c.place ROWS UNBOUNDED PRECEDING) AS next_sequence,
-           least(1.0, greatest(c.floor, c.rate * r.weight)) AS probability
+           least(1.0, greatest(c.floor, r.weight / nullif(c.reserve + c.own_factor * r.weight, 0))) AS probability
     FROM guard, unnest(%(commit_batches)s::bigint[], %(commit_units)s::integer[], %(commit_attempts)s::smallint[],
                 %(commitments)s::bytea[], %(sketches)s::bytea[], %(output_sizes)s::integer[], %(outputs)s::bytea[],
                 %(output_digests)s::bytea[], %(output_rows)s::integer[], %(seconds)s::real[],
                 %(commit_levels)s::smallint[], %(commit_models)s::bigint[], %(commit_draws)s::double precision[],
-                %(commit_rates)s::double precision[], %(commit_floors)s::double precision[],
-                %(commit_youngs)s::double precision[]) WITH ORDINALITY
+                %(commit_reserves)s::double precision[], %(commit_own_factors)s::double precision[],
+                %(commit_floors)s::double precision[], %(commit_youngs)s::double precision[]) WITH ORDINALITY
          AS c (batch_id, unit_number, attempt, commitment, sketch, output_bytes, output, output_digest, rows, seconds,
-               level, model_id, draw, rate, floor, young_above, place)
+               level, model_id, draw, reserve, own_factor, floor, young_above, place)
     JOIN replica r ON r.batch_id = c.batch_id AND r.unit_number = c.unit_number AND r.owner_id = %(owner_id)s
     WHERE r.batch_id = ANY (%(batches)s::bigint[])
       AND r.vehicle_id = %(vehicle_id)s AND r.attempt = c.attempt
