@@ -1,6 +1,7 @@
 """With which probability a result is audited, given what its vehicle has been believed so far.
 
-All weights are microcredits: the reward of a unit, which follows from counted FLOPs. A result of weight w is audited with
+All weights are microcredits: the reward of a unit, which follows from counted FLOPs. A result of weight w is audited
+with the probability
 
     p = min(1, c w / ((1 - δ) (N + (c + 1) w)))
 

@@ -27,7 +27,10 @@ class AuditState(StrEnum):
 
 
 class AuditMark(NamedTuple):
-    """An audit of one of a vehicle's commitments: for a level, its own that passed, and open and failed ones of all."""
+    """An audit of one of a vehicle's commitments: for a level, its own that passed, and open and failed ones of all.
+
+    A commitment without a verdict counts as open: it may have been drawn.
+    """
 
     sequence: int
     state: str
