@@ -20,7 +20,9 @@ from fleetclient.wire.answer import dump_lease, read_lease
 from fleetclient.wire.contract import dump_contract, read_contract
 from fleetclient.wire.frame import dump_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# From each older version to the next.
+_UPGRADES = {1: "ALTER TABLE unit ADD COLUMN sketch BLOB;"}
 _HAND_BACK = (
     "UPDATE unit SET state = 'returning', return_kind = ?, return_reason = ?, return_detail = ?"
     " WHERE token = ? AND state = 'held'"
@@ -36,10 +38,15 @@ class Journal:
         self._database.execute("PRAGMA journal_mode = WAL")
         # FULL, not the usual NORMAL of WAL: a result must not be offered and then be forgotten by a power cut.
         self._database.execute("PRAGMA synchronous = FULL")
-        if self._database.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
-            schema = files("fleetclient").joinpath("journal.sql").read_text("utf-8")
-            self._database.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        self._bring_up_to_date()
         self._units = {unit.token: unit for unit in self._load()}
+
+    def _bring_up_to_date(self) -> None:
+        found = self._database.execute("PRAGMA user_version").fetchone()[0]
+        schema = files("fleetclient").joinpath("journal.sql").read_text("utf-8")
+        steps = [schema] if found == 0 else [_UPGRADES[version] for version in range(found, SCHEMA_VERSION)]
+        if steps:
+            self._database.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -66,9 +73,9 @@ class Journal:
     def finish(self, token: str, result: Result) -> bool:
         """Move HELD -> FINISHED, once the output is on disk."""
         changed = self._move(
-            "UPDATE unit SET state = 'finished', digest = ?, output_bytes = ?, cpu_seconds = ?"
+            "UPDATE unit SET state = 'finished', digest = ?, output_bytes = ?, cpu_seconds = ?, sketch = ?"
             " WHERE token = ? AND state = 'held'",
-            (result.digest, result.output_bytes, result.cpu_seconds, token),
+            (result.digest, result.output_bytes, result.cpu_seconds, result.sketch or None, token),
         )
         return changed and self._mirror(token, state=UnitState.FINISHED, result=result)
 
@@ -124,12 +131,12 @@ class Journal:
     def _load(self) -> list[Unit]:
         rows = self._database.execute(
             "SELECT sequence, state, contract, lease, boot_id, leased_at, digest, output_bytes, cpu_seconds, token,"
-            " return_kind, return_reason, return_detail FROM unit ORDER BY sequence"
+            " sketch, return_kind, return_reason, return_detail FROM unit ORDER BY sequence"
         )
         return [self._read(row) for row in rows.fetchall()]
 
     def _read(self, row: tuple[object, ...]) -> Unit:
-        sequence, state, contract, lease_text, boot_id, leased_at, digest, size, seconds, token, *back = row
+        sequence, state, contract, lease_text, boot_id, leased_at, digest, size, seconds, token, sketch, *back = row
         lease = read_lease(json.loads(str(lease_text)), {"contract": read_contract(json.loads(str(contract)))})
         began = float(str(leased_at))
         kind, reason, detail = back
@@ -142,7 +149,12 @@ class Journal:
             deadline_at=began + lease.deadline_seconds if boot_id == self._boot_id else None,
             result=None
             if digest is None
-            else Result(digest=str(digest), output_bytes=int(str(size)), cpu_seconds=float(str(seconds))),
+            else Result(
+                digest=str(digest),
+                output_bytes=int(str(size)),
+                cpu_seconds=float(str(seconds)),
+                sketch=sketch if isinstance(sketch, bytes) else b"",
+            ),
             hand_back=None
             if reason is None
             else HandBack(

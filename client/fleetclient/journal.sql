@@ -10,6 +10,7 @@ CREATE TABLE unit (
     digest TEXT,
     output_bytes INTEGER,
     cpu_seconds REAL,
+    sketch BLOB,
     return_kind TEXT,
     return_reason TEXT,
     return_detail TEXT,

@@ -16,18 +16,22 @@ class UnitState(StrEnum):
     """Where a unit stands in the journal."""
 
     HELD = "held"  # leased; put in by a sync's answer, taken out by a result, a hand-back or a cancellation
-    FINISHED = "finished"  # its output is on disk; taken out when the server says `stored`
+    FINISHED = "finished"  # its output is on disk; taken out when the server says `stored`, kept when it says `keep`
     UPLOADING = "uploading"  # the server asked for the bytes; taken out when it has them all
     RETURNING = "returning"  # given up; taken out when the server has heard of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What is known of an output: its salted digest, its size, and the processor seconds it took."""
+    """What is known of an output: its salted digest, its size, the processor seconds it took, and its sketch.
+
+    `sketch` is empty where the output is small enough to travel whole.
+    """
 
     digest: str
     output_bytes: int
     cpu_seconds: float
+    sketch: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -292,6 +292,49 @@ def test_a_result_is_kept_until_the_server_says_stored(fleet: FakeFleet, car: Ma
     assert_all_right(fleet)
 
 
+def test_a_result_that_the_server_has_the_car_keep_is_offered_again_and_outlives_a_restart(
+    fleet: FakeFleet, car: MakeCar
+) -> None:
+    add_units(fleet, 1, rows=300, inline_bytes_max=100)
+    first = car()
+    first.step()
+    token = fleet.units[0].token
+    fleet.outcome_overrides[token] = "keep"
+    first.step_until(lambda: sum(bool(sync["commitments"]) for sync in fleet.syncs) >= 3)
+    offers = [sync["commitments"][0] for sync in fleet.syncs if sync["commitments"]]
+    assert {(offer["digest"], tuple(offer["sketch"])) for offer in offers} == {(offers[0]["digest"], (0, 256))}
+    assert all(offer["inline"] is None for offer in offers)
+    assert first.events("refused") == []
+    first.close()
+    second = car()
+    del fleet.outcome_overrides[token]
+    second.step_until(lambda: fleet.count("stored") == 1)
+    assert_all_right(fleet)
+    assert len(second.events("runner_started")) == 0
+
+
+class KeepAll(dict[str, str]):
+    """Has the car keep whatever it offers."""
+
+    def __contains__(self, token: object) -> bool:
+        return True
+
+    def __missing__(self, token: str) -> str:
+        return "keep"
+
+
+def test_many_kept_results_leave_room_for_new_ones_and_take_turns(fleet: FakeFleet, car: MakeCar) -> None:
+    add_units(fleet, 20, rows=10, inline_bytes_max=100)
+    fleet.outcome_overrides = KeepAll()
+    worker = car()
+    worker.step_until(lambda: worker.agent.completed_count == 20)
+    syncs = len(fleet.syncs)
+    worker.step_until(lambda: len(fleet.syncs) >= syncs + 6)
+    offered = [[item["token"] for item in sync["commitments"]] for sync in fleet.syncs[syncs + 2 :]]
+    assert all(len(each) == 16 for each in offered)
+    assert {token for each in offered for token in each} == {unit.token for unit in fleet.units}
+
+
 @pytest.mark.parametrize(
     "code", ["lease_expired", "replica_ended", "replica_unknown", "replica_not_yours", "output_malformed"]
 )

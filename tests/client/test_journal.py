@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,21 @@ TestJournalMachine = JournalMachine.TestCase
 TestJournalMachine.settings = settings(
     max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date_with_its_units(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path, boot_id="boot")
+    journal.add_leases([lease(TOKENS[0])], now=1.0)
+    journal.finish(TOKENS[0], RESULT)
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.executescript("ALTER TABLE unit DROP COLUMN sketch; PRAGMA user_version = 1;")
+    database.close()
+    journal = Journal(path, boot_id="boot")
+    journal.add_leases([lease(TOKENS[1])], now=2.0)
+    journal.finish(TOKENS[1], replace(RESULT, sketch=bytes(range(256))))
+    journal.close()
+    again = Journal(path, boot_id="boot")
+    assert [unit.result for unit in again.list_units()] == [RESULT, replace(RESULT, sketch=bytes(range(256)))]
+    again.close()

@@ -26,6 +26,7 @@ from tests.engine.audit_rows import (
     salt_of,
 )
 from tests.engine.factories import NOW, honest_output, known, later, make_vehicle, rows_of
+from workunits.domain.sketch import make_sketch
 from workunits.domain.tokens import ReplicaRef, salted_digest, seal_tokens
 from workunits.models import AnchorRun, Audit, Batch, BatchProgress, Revocation, TrustEvent
 from workunits.pipeline import drain
@@ -152,7 +153,6 @@ def test_inline_bytes_that_are_equal_are_decided_without_reading_any(monkeypatch
 
 
 def test_a_sketch_close_to_the_result_passes_and_one_far_from_it_asks_for_the_bytes():
-    sketch_module = pytest.importorskip("workunits.domain.sketch")
     from workunits.store.batches import get_comparison_specs
 
     batch, _ = audited()
@@ -160,7 +160,7 @@ def test_a_sketch_close_to_the_result_passes_and_one_far_from_it_asks_for_the_by
     near, far = make_vehicle(), make_vehicle()
     for vehicle, value in ((far, WRONG), (near, NEAR)):
         data = honest_output(2, value)
-        sketch = sketch_module.make_sketch(data, specs, salt_of(batch, vehicle.owner_id))
+        sketch = make_sketch(data, specs, salt_of(batch, vehicle.owner_id))
         put_replica(batch, value, vehicle=vehicle, state="COMMITTED", role=AUDIT, sketch=sketch)
         validate_ready(now=NOW)
         if vehicle is far:
@@ -342,14 +342,13 @@ def test_a_lazy_auditor_cannot_pass_with_the_digest_or_sketch_that_another_sent(
 
 
 def test_a_lazy_auditor_cannot_pass_with_a_sketch_of_another_salt():
-    sketch_module = pytest.importorskip("workunits.domain.sketch")
     from workunits.store.batches import get_comparison_specs
 
     output = save({"score": np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)})
     batch = make_audited_batch(units=1)
     primary = put_replica(batch, output=output, drawn=True)
     validate_ready(now=NOW)
-    stolen = sketch_module.make_sketch(output, get_comparison_specs(batch.id), salt_of(batch, primary.owner_id))
+    stolen = make_sketch(output, get_comparison_specs(batch.id), salt_of(batch, primary.owner_id))
     lazy = put_replica(batch, WRONG, state="COMMITTED", role=AUDIT, sketch=stolen)
     validate_ready(now=NOW)
     assert states(batch)[lazy.owner_id] == "COMMITTED"

@@ -31,7 +31,7 @@ def test_a_batch_is_queued_with_its_contract_and_price(caller, ordered) -> None:
     assert batch.contract == {
         "model": {"sha256": batch.model.blob_id, "bytes": batch.model.blob.size_bytes},
         "inputs": [{"name": "x", "dtype": "F32", "shape": [4]}],
-        "outputs": [{"name": "y", "dtype": "F32", "shape": [3]}],
+        "outputs": [{"name": "y", "dtype": "F32", "shape": [3], "comparator": "logits"}],
         "batch_rows": 16,
         "limits": {
             "memory_bytes": 3 * batch.model.memory_bytes,

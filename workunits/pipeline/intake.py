@@ -38,6 +38,8 @@ LIMIT_FACTOR: Final = 3
 # A slow car takes this much longer than the reference car; below a minute the runner's own start dominates.
 SLOW_CAR_FACTOR: Final = 10
 RUN_SECONDS_MIN: Final = 60
+# How an output is compared says how a car sketches it; the tolerance is none of its business.
+CONTRACT_OUTPUT_MEMBERS: Final = ("name", "dtype", "shape", "comparator")
 
 
 class ModelUnknown(FleetError):
@@ -215,7 +217,9 @@ def build_contract(model: OnnxModel, *, unit_target_seconds: float) -> dict[str,
     return {
         "model": {"sha256": model.blob_id, "bytes": model.blob.size_bytes},
         "inputs": model.inputs,
-        "outputs": [{name: output[name] for name in ("name", "dtype", "shape")} for output in model.outputs],
+        "outputs": [
+            {name: output[name] for name in ("name", "dtype", "shape", "comparator")} for output in model.outputs
+        ],
         "batch_rows": model.batch_rows,
         "limits": {
             "memory_bytes": LIMIT_FACTOR * model.memory_bytes,

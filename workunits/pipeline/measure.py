@@ -11,6 +11,7 @@ from django.conf import settings
 from workunits.domain.audits.ladder import Evidence, Finding, Stage, Step, judge_audit
 from workunits.domain.comparison import OutputSpec, measure_distance
 from workunits.domain.quorum import ReplicaView
+from workunits.domain.sketch import SKETCH_MATCH_MAX, sketch_distance
 from workunits.domain.tokens import ReplicaRef, make_salt, seal_tokens
 from workunits.store.batches import get_comparison_specs
 
@@ -71,7 +72,5 @@ def _widest(first: tuple[OutputSpec, ...], second: tuple[OutputSpec, ...]) -> tu
 
 
 def _judge_sketch(canonical: bytes, sketch: bytes, specs: Sequence[OutputSpec], salt: bytes) -> tuple[bool, float]:
-    from workunits.domain.sketch import SKETCH_MATCH_MAX, sketch_distance
-
     estimate = sketch_distance(canonical, sketch, specs, salt)
     return estimate <= SKETCH_MATCH_MAX, estimate

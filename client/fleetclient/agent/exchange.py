@@ -17,6 +17,8 @@ from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import AgentInfo, Capacity, Commitment, SyncAnswer, SyncRequest
 
 COMMITMENTS_PER_SYNC_MAX = 64
+# Of those that the server has heard of and has us keep, so many are offered again in a sync, in turn.
+KEPT_PER_SYNC_MAX = 16
 MODELS_PER_SYNC_MAX = 100
 INLINE_BYTES_PER_SYNC_MAX = 1024 * 1024
 
@@ -44,13 +46,15 @@ def build_sync(
     capacity: Capacity,
     models: Sequence[str],
     commitments_max: int = COMMITMENTS_PER_SYNC_MAX,
+    kept: Sequence[str] = (),
     clock_skew_seconds: float | None = None,
 ) -> SyncRequest:
     """Return what the car has to say now. Every unit in the journal is mentioned exactly once.
 
-    `models` are the cached ones, most recently used first.
+    `models` are the cached ones, most recently used first. `kept`: tokens of results that the server has us keep; they
+    are offered after the others, the one first that was offered longest ago.
     """
-    offered = _list_offered(journal.list_units(UnitState.FINISHED), commitments_max)
+    offered = _list_offered(_in_turn(journal.list_units(UnitState.FINISHED), kept), commitments_max)
     returning = journal.list_units(UnitState.RETURNING)
     mentioned = {unit.token for unit in (*offered, *returning)}
     return SyncRequest(
@@ -74,6 +78,7 @@ class Changes:
     leased: list[Unit] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     to_upload: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
 
@@ -99,6 +104,8 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
                 changes.to_upload.append(unit.token)
         elif outcome.code == "stored":
             changes.stored.append(unit.token)
+        elif outcome.code == "keep":
+            changes.kept.append(unit.token)
         elif outcome.code in FINAL_REFUSALS:
             changes.refused[unit.token] = outcome.code
     changes.cancelled = [token for token in answer.cancelled if journal.get(token) is not None]
@@ -119,6 +126,12 @@ def log_changes(changes: Changes, log: Log) -> None:
         log.warning("refused", token=token, code=code)
     for token in changes.cancelled:
         log.info("cancelled", token=token)
+
+
+def _in_turn(finished: list[Unit], kept: Sequence[str]) -> list[Unit]:
+    known = {unit.token: unit for unit in finished}
+    waiting = [known[token] for token in kept if token in known][:KEPT_PER_SYNC_MAX]
+    return [*(unit for unit in finished if unit.token not in set(kept)), *waiting]
 
 
 def _list_offered(finished: list[Unit], commitments_max: int) -> list[Unit]:
@@ -147,4 +160,5 @@ def _commitment(unit: Unit, spool: Spool) -> Commitment:
         bytes=result.output_bytes,
         seconds=result.cpu_seconds,
         inline=spool.output_path(unit.token).read_bytes() if _inline_bytes(unit) else None,
+        sketch=result.sketch or None,
     )

@@ -154,7 +154,12 @@ class Agent:
                 self._fail(ended)
 
     def _finish(self, done: UnitDone) -> None:
-        result = Result(digest=done.digest, output_bytes=done.output_bytes, cpu_seconds=done.cpu_seconds)
+        result = Result(
+            digest=done.digest,
+            output_bytes=done.output_bytes,
+            cpu_seconds=done.cpu_seconds,
+            sketch=bytes.fromhex(done.sketch),
+        )
         if not self._parts.journal.finish(done.token, result):
             self._parts.spool.drop(done.token)
             return

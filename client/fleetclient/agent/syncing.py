@@ -35,6 +35,8 @@ class Syncing:
     def __init__(self, parts: Parts, *, now: float) -> None:
         self._parts = parts
         self._commitments_max = COMMITMENTS_PER_SYNC_MAX
+        # Results that the server has us keep, the one first that was offered longest ago. After a restart all are new.
+        self._kept: list[str] = []
         self._began_at = now
         self.pace = Pace(now=now)
         self.is_offline = False
@@ -59,6 +61,7 @@ class Syncing:
             capacity=capacity,
             models=parts.cache.list_models(),
             commitments_max=self._commitments_max,
+            kept=self._kept,
             clock_skew_seconds=parts.network.clock_skew_seconds,
         )
         self.pace.began(now)
@@ -99,6 +102,8 @@ class Syncing:
     def _accept(self, answer: SyncAnswer, now: float) -> Changes:
         # The lease began on the server before the answer came; counting from the request is never too late.
         changes = apply_answer(answer, journal=self._parts.journal, now=self._began_at)
+        gone = {*changes.stored, *changes.to_upload, *changes.refused, *changes.cancelled, *changes.kept}
+        self._kept = [token for token in self._kept if token not in gone] + changes.kept
         self._parts.workshop.cancel(changes.cancelled)
         for token in (*changes.stored, *changes.refused, *changes.cancelled):
             self._parts.spool.drop(token)

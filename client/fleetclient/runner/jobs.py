@@ -107,12 +107,16 @@ class UnitProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitDone:
-    """The output is on disk under its final name. `cpu_seconds` counts earlier, interrupted runs of the unit too."""
+    """The output is on disk under its final name. `cpu_seconds` counts earlier, interrupted runs of the unit too.
+
+    `sketch`: in hexadecimal digits; empty where the output is small enough to travel whole.
+    """
 
     token: str
     digest: str
     output_bytes: int
     cpu_seconds: float
+    sketch: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,6 +195,12 @@ def _digest(value: object) -> None:
         raise ValueError("not a digest")
 
 
+def _sketch(value: object) -> None:
+    _text(value)
+    if len(bytes.fromhex(str(value))) not in (0, SKETCH_BYTES):
+        raise ValueError("not a sketch")
+
+
 def _reason(value: object) -> None:
     if value not in ERROR_REASONS:
         raise ValueError("not a reason")
@@ -215,6 +225,7 @@ def _walls(value: object) -> None:
 
 TEXT_CHARS_MAX = 1000
 DIGEST_BYTES = 32
+SKETCH_BYTES = 256
 NUMBER_MAX = 2**53
 # What the server takes: one number or name beyond it would have every later report of this car refused.
 SECONDS_MAX = 1e9
@@ -228,6 +239,7 @@ _CHECKS: dict[str, Callable[[object], None]] = {
     "rows_done": _whole,
     "output_bytes": _whole,
     "cpu_seconds": _seconds,
+    "sketch": _sketch,
     "load_seconds": _seconds,
     "confinement": _walls,
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from fleetclient.runner import compute, simulation
 from fleetclient.runner.blocks import BlockLog, Syncer, write_all
@@ -19,6 +19,7 @@ from fleetclient.runner.document import Layout, lay_out
 from fleetclient.runner.jobs import Job, RunnerEvent, RunnerSettings, UnitDone, UnitFailed, UnitProgress, UnitStarted
 from fleetclient.runner.pipes import Delivery, Inbox, read_file
 from fleetclient.runner.reasons import OutputTooLarge, detail_of, reason_of
+from fleetclient.runner.sketch import sketch_kind, sketch_tensors
 from fleetclient.wire import output_digest
 
 
@@ -87,7 +88,22 @@ class Worker:
         else:
             digest, output_bytes = self._lie(job, log, output_file)
         os.fsync(output_file)
-        return UnitDone(token=job.token, digest=digest, output_bytes=output_bytes, cpu_seconds=cpu_seconds)
+        return UnitDone(
+            token=job.token,
+            digest=digest,
+            output_bytes=output_bytes,
+            cpu_seconds=cpu_seconds,
+            sketch=self._sketch(job, output_file, output_bytes),
+        )
+
+    def _sketch(self, job: Job, output_file: int, output_bytes: int) -> str:
+        """Sketch what is committed to, where it is too large to be sent along."""
+        contract = self._settings.contract
+        if output_bytes <= contract.limits.inline_bytes_max:
+            return ""
+        tensors = load(read_file(output_file))
+        kinds = [(sketch_kind(spec.comparator, spec.dtype), tensors[spec.name]) for spec in contract.outputs]
+        return sketch_tensors(kinds, bytes.fromhex(job.salt)).hex()
 
     def _run_batches(self, job: Job, inputs: compute.Tensors, log: BlockLog) -> float:
         """Run what is not in the log yet; return the processor seconds of the whole unit."""

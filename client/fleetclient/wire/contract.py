@@ -22,11 +22,15 @@ class ModelRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorSpec:
-    """One named input or output; `shape` is of one row, without the leading row dimension."""
+    """One named input or output; `shape` is of one row, without the leading row dimension.
+
+    `comparator` says how outputs are compared, and so how they are sketched; an older server does not say.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    comparator: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +95,12 @@ def _read_tensor(value: Any) -> TensorSpec:
     dtype = text(document, "dtype")
     if dtype not in DTYPE_BYTES:
         raise MalformedMessage(f"dtype {dtype!r} is not known")
-    return TensorSpec(name=text(document, "name"), dtype=dtype, shape=items(document, "shape", _read_dimension))
+    return TensorSpec(
+        name=text(document, "name"),
+        dtype=dtype,
+        shape=items(document, "shape", _read_dimension),
+        comparator=text(document, "comparator") if "comparator" in document else "",
+    )
 
 
 def _read_dimension(value: Any) -> int:
@@ -108,4 +117,5 @@ def _read_session(document: Document) -> SessionOptions:
 
 
 def _dump_tensor(tensor: TensorSpec) -> Document:
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+    document: Document = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+    return {**document, "comparator": tensor.comparator} if tensor.comparator else document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,13 +51,14 @@ class Capacity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commitment:
-    """A finished replica: the salted digest, the size, and the output itself when it is small."""
+    """A finished replica: the salted digest, the size, and the output itself when it is small, else its sketch."""
 
     token: str
     digest: str
     inline: bytes | None
     bytes: int
     seconds: float
+    sketch: builtins.bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,14 +137,19 @@ def _state_document(request: SyncRequest) -> Document:
 def _commitment_documents(commitments: tuple[Commitment, ...], attachments: list[bytes]) -> list[Document]:
     documents: list[Document] = []
     offset = 0
+
+    def attach(content: bytes | None) -> list[int] | None:
+        nonlocal offset
+        if content is None:
+            return None
+        attachments.append(content)
+        offset += len(content)
+        return [offset - len(content), len(content)]
+
     for item in commitments:
-        inline = None
-        if item.inline is not None:
-            inline = [offset, len(item.inline)]
-            attachments.append(item.inline)
-            offset += len(item.inline)
+        inline, sketch = attach(item.inline), attach(item.sketch)
         documents.append(
-            {"token": item.token, "digest": item.digest, "bytes": item.bytes, "inline": inline, "sketch": None,
+            {"token": item.token, "digest": item.digest, "bytes": item.bytes, "inline": inline, "sketch": sketch,
              "seconds": round(item.seconds, 6)}
         )  # fmt: skip
     return documents

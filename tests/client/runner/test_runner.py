@@ -32,6 +32,7 @@ from fleetclient.runner.jobs import (
 from fleetclient.runner.pipes import encode_message
 from tests.client.runner.support import SALT, Make
 from tests.client.support import (
+    CLASSES,
     CLIENT_ROOT,
     WEIGHTS,
     endless_model,
@@ -42,6 +43,8 @@ from tests.client.support import (
     slow_model,
     wait_until,
 )
+from workunits.domain.comparison import OutputSpec
+from workunits.domain.sketch import make_sketch
 
 
 def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outputs(bench: Make) -> None:
@@ -61,6 +64,22 @@ def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outp
         "the document is not the one that the library would have written"
     )
     assert sorted(path.name for path in work.folder.glob("unit.*")) == ["unit.in", "unit.out"]
+
+
+def test_an_output_too_large_to_travel_whole_comes_with_the_sketch_that_the_server_makes(bench: Make) -> None:
+    work = bench(limits={"inline_bytes_max": 100, "batch_rows": 4})
+    work.submit(rows=50)
+    done = work.hear(UnitDone)
+    assert isinstance(done, UnitDone)
+    specs = [
+        OutputSpec(name="logits", dtype="F32", shape=(CLASSES,), comparator="embedding", tolerance=1e-5),
+        OutputSpec(name="label", dtype="I64", shape=(), comparator="exact", tolerance=0.0),
+    ]
+    document = (work.folder / "unit.out").read_bytes()
+    assert bytes.fromhex(done.sketch) == make_sketch(document, specs, bytes.fromhex(SALT))
+    small = bench()
+    small.submit("small")
+    assert small.hear(UnitDone).sketch == ""  # type: ignore[union-attr]
 
 
 def test_it_keeps_its_model_for_the_next_units(bench: Make) -> None:

@@ -1,0 +1,132 @@
+"""Sketches: what agrees, what does not, and that the car's code makes the same as the server's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from fleetclient.runner import sketch as client
+from workunits.domain.comparison import OutputSpec
+from workunits.domain.sketch import SKETCH_BYTES, SKETCH_MATCH_MAX, make_sketch, sketch_distance, sketch_kind
+
+SALT = bytes(range(16))
+DTYPES = {"F32": np.float32, "F64": np.float64, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_}
+
+
+def spec(
+    name: str = "y", shape: tuple[int, ...] = (64,), comparator: str = "embedding", dtype: str = "F32"
+) -> OutputSpec:
+    tolerance = 0.0 if comparator == "exact" else 1e-5
+    return OutputSpec(name=name, dtype=dtype, shape=shape, comparator=comparator, tolerance=tolerance)
+
+
+def rows_of(count: int, width: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, width)).astype(np.float32) * 3
+
+
+def distance(mine: np.ndarray, theirs: np.ndarray, one: OutputSpec, *, salt: bytes = SALT) -> float:
+    sketch = make_sketch(save({"y": np.ascontiguousarray(theirs)}), [one], salt)
+    assert len(sketch) == SKETCH_BYTES
+    return sketch_distance(save({"y": mine}), sketch, [one], SALT)
+
+
+def test_equal_outputs_have_no_distance_and_another_salt_none_that_is_small():
+    rows = rows_of(300)
+    assert distance(rows, rows, spec()) == 0.0
+    assert distance(rows, rows, spec(), salt=bytes(16)) == float("inf")
+
+
+@pytest.mark.parametrize("count", [1, 16, 300, 1500])
+def test_rounding_noise_agrees_and_a_cheaper_precision_does_not(count):
+    rows = rows_of(count)
+    noise = np.random.default_rng(1).standard_normal(rows.shape) * 3e-7
+    assert distance(rows, (rows * (1 + noise)).astype(np.float32), spec()) <= SKETCH_MATCH_MAX
+    assert distance(rows, rows.astype(np.float16).astype(np.float32), spec()) > 4.0
+
+
+@pytest.mark.parametrize("count", [2, 300, 5000])
+@pytest.mark.parametrize("change", ["exchanged", "scaled", "negated", "zeroed", "one number"])
+def test_a_single_wrong_row_shows_among_thousands(count, change):
+    rows = rows_of(count)
+    wrong = rows.copy()
+    changes = {
+        "exchanged": rows[count // 2 - 1], "scaled": rows[count // 2] * 1.01, "negated": -rows[count // 2],
+        "zeroed": rows[count // 2] * 0, "one number": rows[count // 2] + np.eye(64, dtype=np.float32)[3] * 0.5,
+    }  # fmt: skip
+    wrong[count // 2] = changes[change]
+    assert distance(rows, wrong, spec()) > 100.0
+
+
+def test_all_rows_scaled_alike_show():
+    rows = rows_of(300)
+    assert distance(rows, rows * np.float32(1.001), spec()) > 4.0
+    assert distance(rows, rows * np.float32(2), spec()) > 4.0
+
+
+def test_a_first_choice_that_differs_is_a_doubt_however_close_the_scores():
+    rows = rows_of(200, 10)
+    rows[7, 2], rows[7, 5] = 20.0, np.float32(20.0) - np.float32(1e-5)
+    swapped = rows.copy()
+    swapped[7, 2], swapped[7, 5] = rows[7, 5], rows[7, 2]
+    assert distance(rows, swapped, spec(shape=(10,))) <= SKETCH_MATCH_MAX
+    assert distance(rows, swapped, spec(shape=(10,), comparator="logits")) == float("inf")
+
+
+def test_exact_outputs_have_to_be_equal():
+    labels = np.arange(500, dtype=np.int64)
+    other = labels.copy()
+    other[499] += 1
+    one = spec(shape=(), comparator="exact", dtype="I64")
+    assert distance(labels, labels, one) == 0.0
+    assert distance(labels, other, one) == float("inf")
+
+
+def test_numbers_that_are_not_finite_have_to_stand_at_the_same_places_with_the_same_sign():
+    rows = rows_of(50)
+    rows[3, 4] = np.inf
+    for value in (-np.inf, np.nan, 1.0):
+        other = rows.copy()
+        other[3, 4] = value
+        assert distance(rows, other, spec()) == float("inf")
+    assert distance(rows, rows, spec()) == 0.0
+
+
+@pytest.mark.parametrize("sketch", [b"", bytes(256), b"\x01" * 255, np.full(64, np.nan, ">f4").tobytes()])
+def test_what_is_no_sketch_agrees_with_nothing(sketch):
+    assert sketch_distance(save({"y": rows_of(4)}), sketch, [spec()], SALT) == float("inf")
+
+
+def test_numbers_that_are_none_behind_a_right_head_agree_with_nothing():
+    document = save({"y": rows_of(4)})
+    forged = make_sketch(document, [spec()], SALT)[:40] + np.full(54, np.nan, ">f4").tobytes()
+    assert sketch_distance(document, forged, [spec()], SALT) == float("inf")
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> list[tuple[OutputSpec, np.ndarray]]:
+    rows, made = draw(st.integers(1, 40)), []
+    for index in range(draw(st.integers(1, 3))):
+        dtype = draw(st.sampled_from(sorted(DTYPES)))
+        comparator = draw(st.sampled_from(["exact", "logits", "embedding", "dense"])) if dtype[0] == "F" else "exact"
+        shape = tuple(draw(st.lists(st.integers(0, 5), max_size=2)))
+        numbers = np.random.default_rng(draw(st.integers(0, 99))).standard_normal((rows, *shape)) * 10
+        if dtype[0] == "F" and numbers.size and draw(st.booleans()):
+            numbers.flat[0] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0.0]))
+        made.append((spec(f"t{index}", shape, comparator, dtype), np.nan_to_num(numbers).astype(DTYPES[dtype])
+                     if dtype[0] != "F" else numbers.astype(DTYPES[dtype])))  # fmt: skip
+    return made
+
+
+@given(made=outputs(), salt=st.binary(min_size=16, max_size=16))
+@settings(max_examples=80)
+def test_the_car_makes_the_sketch_that_the_server_makes(made, salt):
+    specs = [one for one, _ in made]
+    document = save({one.name: np.ascontiguousarray(tensor) for one, tensor in made})
+    kinds = [(client.sketch_kind(one.comparator, one.dtype), tensor) for one, tensor in made]
+    assert [kind for kind, _ in kinds] == [sketch_kind(one.comparator, one.dtype) for one in specs]
+    sketch = client.sketch_tensors(kinds, salt)
+    assert sketch == make_sketch(document, specs, salt)
+    assert sketch_distance(document, sketch, specs, salt) == 0.0
