@@ -1,4 +1,4 @@
-"""The Celery application and the two periodic tasks that make nudges optional.
+"""The Celery application and the periodic tasks that make nudges optional.
 
 Messages only hint that work may be waiting; the database rows are the truth. So every choice here prefers a task
 that runs twice or late over one that is stuck.
@@ -54,5 +54,7 @@ def schedule_periodic_tasks(sender: Celery, **_: object) -> None:
     for name, seconds in (
         ("workunits.tasks.sweep", settings.FLEET.sweep_seconds),
         ("workunits.tasks.settle_credit", settings.FLEET.settle_seconds),
+        ("workunits.tasks.compute_clusters", settings.FLEET.cluster_seconds),
+        ("workunits.tasks.cap_batches", settings.FLEET.cluster_cap_seconds),
     ):
         sender.add_periodic_task(seconds, sender.signature(name), name=name, expires=seconds)

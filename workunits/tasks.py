@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from workunits.pipeline import assemble, credit, recover, split, validate
+from workunits.pipeline import assemble, clusters, credit, recover, split, validate
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,18 @@ def sweep() -> None:
         split.split_batch(batch_id=batch_id, now=now)
     for batch_id in leftovers.to_assemble:
         assemble.assemble_batch(batch_id=batch_id, now=now)
+
+
+@shared_task(ignore_result=True)
+def compute_clusters() -> None:
+    """Find out which owners may be one party. Run every few minutes by beat."""
+    clusters.compute_clusters(now=timezone.now())
+
+
+@shared_task(ignore_result=True)
+def cap_batches() -> None:
+    """Note who holds his share of each running batch. Run every few seconds by beat."""
+    clusters.cap_batches(now=timezone.now())
 
 
 class _Broker:

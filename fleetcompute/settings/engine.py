@@ -84,6 +84,9 @@ class EnginePolicy:
     unresolved_work_seconds: float = 4 * 3600.0
     # The share of a batch that one cluster of vehicles may do, where there are enough clusters.
     cluster_share_ratio: float = 0.05
+    # How often it is computed who may be one party, and who holds his share of a batch.
+    cluster_seconds: float = 600.0
+    cluster_cap_seconds: float = 10.0
     # A model is paused, and its penalties taken back, when this share of its last audits failed in many vehicles.
     mismatch_alarm_ratio: float = 0.1
     mismatch_alarm_audits: int = 20

@@ -21,6 +21,7 @@ class OpenBatch:
         level: how its results are verified.
         model_id, unit_weight: its model, and what a full unit of it weighs (microcredits).
         barred_owner_ids: owners among its researchers and whoever may be one party with them.
+        capped_owner_ids: owners whose cluster holds its share of the batch: re-runs only, no new units.
     """
 
     batch_id: int
@@ -34,6 +35,7 @@ class OpenBatch:
     model_id: int = 0
     unit_weight: int = 0
     barred_owner_ids: frozenset[int] = frozenset()
+    capped_owner_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,17 +74,19 @@ def suits(batch: OpenBatch, offer: VehicleOffer) -> bool:
 def choose_batches(board: Sequence[OpenBatch], offer: VehicleOffer, *, batches_max: int) -> list[OpenBatch]:
     """Return the batches to lease from, best first, all of one lane.
 
-    Priority comes first; then a batch whose model the car has cached; then the batch it worked on last, so that its
-    cursor stays useful; the rest are spread over the vehicles so that they do not all queue at one batch.
+    Batches that have only re-runs for this owner come last. Priority comes first; then a batch whose model the car has
+    cached; then the batch it worked on last, so that its cursor stays useful; the rest are spread over the vehicles so
+    that they do not all queue at one batch.
     """
     suitable = [batch for batch in board if suits(batch, offer)]
     if not suitable or offer.wanted <= 0:
         return []
     spread = len(suitable)
 
-    def rank(indexed: tuple[int, OpenBatch]) -> tuple[int, bool, bool, int]:
+    def rank(indexed: tuple[int, OpenBatch]) -> tuple[bool, int, bool, bool, int]:
         index, batch = indexed
         return (
+            offer.owner_id in batch.capped_owner_ids,
             -batch.priority,
             batch.model_sha256 not in offer.cached_models,
             batch.batch_id != offer.cursor_batch_id,

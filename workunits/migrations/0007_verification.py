@@ -198,6 +198,7 @@ class Migration(migrations.Migration):
                             ("network_and_time", "Network And Time"),
                             ("network_and_instance", "Network And Instance"),
                             ("operator", "Operator"),
+                            ("apart", "Apart"),
                         ],
                         max_length=24,
                     ),
@@ -405,6 +406,13 @@ class Migration(migrations.Migration):
             model_name="batch",
             name="result_revision",
             field=models.IntegerField(db_default=0, default=0),
+        ),
+        migrations.AddField(
+            model_name="batch",
+            name="capped_owner_ids",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.IntegerField(), db_default=[], default=list, editable=False, size=None
+            ),
         ),
         migrations.AddField(
             model_name="batchprogress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -25,7 +26,8 @@ class Batch(models.Model):
     `result_revision` counts how often finished files were taken back because rows in them were revoked.
 
     `lane` is the hash partition (0 to 15) that holds its units and replicas. `contract` is what a car is told of the
-    work, in wire form. `unit_rows` and the price are fixed when it is split.
+    work, in wire form. `unit_rows` and the price are fixed when it is split. `capped_owner_ids`: whose cluster holds its
+    share of the batch for now; they get re-runs of it, and no new units.
     """
 
     public_id = PublicIdField(default=make_batch_id)
@@ -51,6 +53,7 @@ class Batch(models.Model):
         db_default=Finality.FINAL.value,
     )
     result_revision = models.IntegerField(default=0, db_default=0)
+    capped_owner_ids = ArrayField(models.IntegerField(), default=list, db_default=[], editable=False)
     priority = models.SmallIntegerField(default=0)
     contract = models.JSONField(default=dict)
     memory_bytes = models.BigIntegerField()

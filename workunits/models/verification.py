@@ -300,12 +300,13 @@ class ClusterEdge(models.Model):
     """A reason to think that two owners are one party. Edges expire; a network alone is never one."""
 
     class Kind(models.TextChoices):
-        """What they share."""
+        """What they share; or that an operator holds them apart, and nothing else joins these two meanwhile."""
 
         PAYOUT = "payout"
         NETWORK_AND_TIME = "network_and_time"
         NETWORK_AND_INSTANCE = "network_and_instance"
         OPERATOR = "operator"
+        APART = "apart"
 
     first = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")
     second = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")

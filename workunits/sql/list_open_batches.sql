@@ -1,5 +1,6 @@
 -- The dispatch board: batches that have a unit to lease now; those that only wait for audits have re-runs to lease.
--- `barred`: owners among the researchers of the batch, with all of their cluster; no trust is to be bought.
+-- `barred`: owners among the researchers of the batch, with all of their cluster; no trust is to be bought. `capped`:
+-- owners that get no new units of it for now (cap_batches).
 -- Caller: store.board.read_open_batches, once a second and process. Locks: none.
 -- Index: batch_running, unit_leasable and unit_leasable_urgent (one probe each a batch). Rows: one a batch with work.
 SELECT b.id, b.lane, b.priority, b.memory_bytes, b.opset, m.blob_id, b.contract, b.level, b.model_id,
@@ -9,7 +10,8 @@ SELECT b.id, b.lane, b.priority, b.memory_bytes, b.opset, m.blob_id, b.contract,
         JOIN owner o ON o.user_id = pm.user_id
         LEFT JOIN owner_cluster own ON own.owner_id = o.id
         LEFT JOIN owner_cluster other ON other.cluster_id = own.cluster_id
-        WHERE pm.project_id = b.project_id AND b.level IN ('economy', 'standard', 'strict'))
+        WHERE pm.project_id = b.project_id AND b.level IN ('economy', 'standard', 'strict')),
+       b.capped_owner_ids
 FROM batch b
 JOIN model m ON m.id = b.model_id
 WHERE b.status IN ('in_progress', 'finalizing')

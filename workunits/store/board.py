@@ -37,11 +37,12 @@ def read_open_batches() -> list[OpenBatch]:
             model_id=model_id,
             unit_weight=unit_weight,
             barred_owner_ids=frozenset(barred or ()),
+            capped_owner_ids=frozenset(capped),
         )
         for batch_id, lane, priority, memory_bytes, opset, model_sha256, contract, *more in fetch_all(
             "list_open_batches", {}
         )
-        for level, model_id, unit_weight, barred in [more]
+        for level, model_id, unit_weight, barred, capped in [more]
     ]
 
 

@@ -16,12 +16,14 @@ from django.utils import timezone
 
 from fleetcompute.api.errors import Malformed, problem_response
 from fleetcompute.api.ranges import serve_blob
+from fleetcompute.api.throttles import caller_network
 from fleetcompute.api.vehicle import frames
 from fleetcompute.api.vehicle.answers import signed_answer
 from fleetcompute.api.vehicle.guard import authenticate, vehicle_view
 from fleetcompute.api.vehicle.messages import CLONE_MESSAGE, read_self, read_sync, write_answer
 from workunits.domain.errors import FleetError
 from workunits.domain.pacing import next_sync_seconds
+from workunits.pipeline.clusters import note_network
 from workunits.pipeline.dispatch import sync_vehicle
 from workunits.pipeline.identity import recognise, remember
 from workunits.pipeline.upload import PART_BYTES_MAX, accept_part, get_upload
@@ -66,6 +68,7 @@ def sync(request: HttpRequest) -> HttpResponseBase:
     vehicle = replace(caller.vehicle, may_lease=not recognition.is_suspected)
     answer = sync_vehicle(vehicle=vehicle, request=asked, now=now)
     remember(vehicle, recognition)
+    note_network(vehicle.owner_id, caller_network(request), now)
     if answer.to_review:
         nudge_validation()
     policy = settings.FLEET

@@ -1,0 +1,8 @@
+-- How many clusters have a car that may work and was heard of lately; an owner without a cluster counts as one.
+-- Caller: store.clusters.count_active_clusters, before the caps of batches are computed. Locks: none.
+-- Index: none; reads every heartbeat (no index holds last_seen_at, so that syncs stay cheap). Rows: 1.
+SELECT count(DISTINCT coalesce(c.cluster_id, v.owner_id))
+FROM vehicle_presence p
+JOIN vehicle v ON v.id = p.vehicle_id
+LEFT JOIN owner_cluster c ON c.owner_id = v.owner_id
+WHERE p.last_seen_at > %(since)s AND p.eligible AND v.status = 'active'
