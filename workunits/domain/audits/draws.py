@@ -7,7 +7,8 @@ with the probability
 
 where c is the level's factor, N the weight of the vehicle's results and known answers that was accepted in its present
 life, and δ the chance that an auditor is a friend. It is the least probability for which the proof of the bound holds
-(docs/explanation/how-results-are-trusted.md); any smaller N, and any larger p, keeps the bound.
+(docs/explanation/how-results-are-trusted.md); any smaller N, and any larger p, keeps the bound. So a life begins with a
+probation in which everything is audited: machines with a fault rarely get beyond it, and it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class AuditRules:
     Attributes:
         friend_share: δ, the chance that the vehicle which audits belongs to whom it audits.
         floor: the least probability, however much a vehicle has been believed.
+        probation: until a vehicle is believed for so many results like the one at hand, it is audited for certain; at a
+            level with a smaller factor, for as many as that factor.
         model_factor: c_m, for the weight of one model in one comparison class: it finds faults, not lies.
         half_life_seconds: accepted weight loses half of its worth in this time.
         idle_seconds: after so long without a commitment a vehicle starts again at nothing.
@@ -36,6 +39,7 @@ class AuditRules:
 
     friend_share: float = 0.05
     floor: float = 0.01
+    probation: float = 30.0
     model_factor: float = 10.0
     half_life_seconds: float = 90 * DAY_SECONDS
     idle_seconds: float = 30 * DAY_SECONDS
@@ -60,18 +64,21 @@ class TrustWeights:
 class DrawRule:
     """How the results of one report are drawn; SQL does the same with the weight of each unit.
 
-    A result of weight w is audited with probability w / (reserve + own_factor w), and never less than `floor`.
+    A result of weight w is audited for certain if w > certain_above, else with probability w / (reserve + own_factor w),
+    and never less than `floor`.
 
     Attributes:
         reserve: (1 - δ) N / c, the wrong weight that the bound has left for it; zero where nothing is accepted.
         own_factor: (1 - δ) (c + 1) / c, near 1: what the result itself adds to the reserve that it is measured by.
         floor: the least probability.
+        certain_above: results of more weight than this are audited for certain: the vehicle's probation.
         young_above: results of more weight than this are run again by an anchor: a car might be a friend's.
     """
 
     reserve: float
     own_factor: float
     floor: float
+    certain_above: float
     young_above: float
 
 
@@ -86,12 +93,15 @@ def make_draw_rule(level: VerificationLevel, weights: TrustWeights, rules: Audit
         reserve=0.0 if is_watched else min(reserves),
         own_factor=min(own_factors),
         floor=1.0 if is_watched else rules.floor,
+        certain_above=weights.level / min(factor, rules.probation),
         young_above=believed * honest_share / (factor * rules.friend_share) if rules.friend_share else math.inf,
     )
 
 
 def audit_probability(rule: DrawRule, weight: float) -> float:
     """Return the probability that a result of this weight, above zero, is audited."""
+    if weight > rule.certain_above:
+        return 1.0
     return min(1.0, max(rule.floor, weight / (rule.reserve + rule.own_factor * weight)))
 
 
