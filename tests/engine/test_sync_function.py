@@ -99,7 +99,7 @@ def test_plans_go_by_key_even_where_the_planner_believes_the_tables_empty():
         del notices[:]
         car.report_all(want=5)
         cursor.execute("SET LOCAL client_min_messages = notice")
-    plans = [notice for notice in notices if "WITH guard" in notice or "WITH known" in notice]
+    plans = [notice for notice in notices if "WITH guard" in notice or "WITH urgent" in notice]
     assert len(plans) == 2
     assert f"Index Scan using replica_{batch.lane}_pkey on replica_{batch.lane}" in plans[0]
     assert not [plan for plan in plans if "Seq Scan" in plan or "Hash" in plan]

@@ -8,7 +8,7 @@ asks for, it is one call of the database: one statement to record it and one for
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from workunits.domain.eligibility import VehicleOffer, choose_batches
 from workunits.domain.errors import FleetError
 from workunits.domain.tokens import make_salt, seal_tokens
 from workunits.domain.types import UnitKey
-from workunits.pipeline.draws import Believed
+from workunits.pipeline.draws import Believed, draw_place
 from workunits.pipeline.report import (
     Report,
     SyncRequest,
@@ -96,7 +96,7 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
     report = open_report(vehicle, request)
     # In the order in which verdicts lock the same replicas.
     offered = sorted(report.commitments.values(), key=lambda item: item.ref)
-    commitments = [replace(item, draw=believed.draw(item.ref.batch_id)) for item in offered]
+    commitments = [believed.draw_for(item) for item in offered]
     offer = _offer(believed, request, report)
     chosen = choose_batches(_board().batches(now), offer, batches_max=BATCHES_PER_SYNC_MAX) if offer.wanted else []
     synced = store_sync(
@@ -107,6 +107,7 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
         hand_backs=list(report.hand_backs.values()),
         wish=LeaseWish(
             batches=[believed.wish(batch) for batch in chosen],
+            any_place=draw_place(),
             wanted=offer.wanted,
             attempts_max=policy.replica_attempts_max,
             deadline_at=now + timedelta(seconds=policy.lease_seconds),

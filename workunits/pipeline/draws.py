@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ from workunits.domain.eligibility import OpenBatch
 from workunits.domain.places import PLACES
 from workunits.domain.pricing import FLOPS_PER_GFLOP
 from workunits.store.board import get_terms
-from workunits.store.leases import BatchWish, Draw
+from workunits.store.leases import BatchWish, CheckedCommitment, Draw
 from workunits.store.vehicles import KnownVehicle, TrustRow
 
 # A young vehicle is given audits only when nobody has taken them for this share of the time until an anchor does.
@@ -49,6 +49,11 @@ def audit_rules() -> AuditRules:
 @lru_cache(maxsize=4)
 def _make_rules(friend_share: float, floor: float, model_factor: float) -> AuditRules:
     return AuditRules(friend_share=friend_share, floor=floor, model_factor=model_factor)
+
+
+def draw_place() -> int:
+    """Return a random place in the order in which units are leased."""
+    return _random.randrange(PLACES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,17 +82,18 @@ class Believed:
             is_watched=self.vehicle.standing is not Standing.NORMAL,
         )
 
-    def draw(self, batch_id: int) -> Draw | None:
-        """Draw for one commitment of a batch; None where its level has no audits. Raises BatchUnknown."""
-        terms = get_terms(batch_id)
+    def draw_for(self, item: CheckedCommitment) -> CheckedCommitment:
+        """Draw for a commitment, where its batch's level has audits. Raises BatchUnknown."""
+        terms = get_terms(item.ref.batch_id)
         if terms.level not in AUDIT_FACTOR:
-            return None
-        return Draw(
+            return item
+        draw = Draw(
             level=LEVEL_NUMBER[terms.level],
             model_id=terms.model_id,
             number=_random.random(),
             rule=self.rule(terms.level, terms.model_id),
         )
+        return replace(item, draw=draw)
 
     def waiting_levels(self) -> frozenset[VerificationLevel]:
         """Return the levels at which more of its work waits for audits than it is believed for."""
@@ -100,12 +106,20 @@ class Believed:
 
     def wish(self, batch: OpenBatch) -> BatchWish:
         """Return what the vehicle may be leased from a batch beside primary work."""
-        start = _random.randrange(PLACES)
+        new_units = self.vehicle.owner_id not in batch.capped_owner_ids
         if batch.level not in AUDIT_FACTOR:
-            return BatchWish(batch_id=batch.batch_id, start=start)
+            return BatchWish(batch_id=batch.batch_id, new_units=new_units)
+        # From the start every other time: near the end of all places there are few.
+        start = draw_place() if _random.random() < 1 / 2 else 0
         is_new = is_young(self.rule(batch.level, batch.model_id), batch.unit_weight)
         known = self._known_wanted(batch) if is_new else 0
-        return BatchWish(batch_id=batch.batch_id, start=start, known=known, audits_by=self._audits_by(is_young=is_new))
+        return BatchWish(
+            batch_id=batch.batch_id,
+            new_units=new_units,
+            start=start,
+            known=known,
+            audits_by=self._audits_by(is_young=is_new),
+        )
 
     def _known_wanted(self, batch: OpenBatch) -> int:
         weights = self.weights(batch.level, batch.model_id)

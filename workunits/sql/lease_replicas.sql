@@ -1,53 +1,27 @@
 -- Lease up to `wanted` replicas of one batch to a car, and remember them in its presence row.
--- Caller: the function sync_vehicle, after record_sync, which holds the presence row.
+-- Caller: the function sync_vehicle, after record_sync, which holds the presence row, and after lease_known.
 -- Locks: unit rows, SKIP LOCKED, so that no two syncs wait for each other; then inserts replicas.
--- Three kinds, which no car can tell apart: known answers for a car that is new to the level (`known` of them), then
--- what is urgent (units that came back, and audits), then primary work. Units are gone through in the order of their
--- place, a secret permutation. Known answers and urgent ones from a place drawn at random, for those that this car may
--- not have would otherwise hide the others; primary work behind the car's own cursor.
+-- First what is urgent (units that came back, and audits), then primary work; no car can tell them apart. Units are gone
+-- through in the order of their place, a secret permutation: primary work behind the car's own cursor, what is urgent
+-- from `start` on, which is drawn anew for each sync where there are audits, for those that this car may not have would
+-- otherwise hide the others for ever.
 -- Nobody gets a unit that one of his cluster (`cluster_owners`, himself included) has or had, except that an owner may
 -- have again what he gave back. An audit waits until it opens; of those that opened after `audits_by` this car gets
 -- none, and none where that is NULL.
--- Index: unit_leasable_urgent, unit_leasable, unit_known (one short range each), replica_one_per_owner (one probe a
--- candidate and owner), audit_one_open_per_unit. Cost does not depend on the size of the batch: it looks at no more
--- than 3 * wanted + 8 units of each list, wide enough to step over what other syncs hold locked. OFFSET 0 keeps the
--- owner test a probe for each candidate; as an anti-join the planner may read all that the owner ever did in this batch.
+-- Index: unit_leasable_urgent and unit_leasable (one short range each), replica_one_per_owner (one probe a candidate and
+-- owner), audit_one_open_per_unit. Cost does not depend on the size of the batch: it looks at no more than
+-- 3 * wanted + 8 units of each list, wide enough to step over what other syncs hold locked. OFFSET 0 keeps the owner
+-- test a probe for each candidate; as an anti-join the planner may read all that the owner ever did in this batch.
 -- Rows: one for each lease, as `leased`.
-WITH known AS MATERIALIZED (
-    (SELECT number, place FROM unit
-     WHERE batch_id = %(batch_id)s AND confirmed > 0 AND state IN ('VALIDATED', 'ASSEMBLED') AND place >= %(start)s
-     ORDER BY place LIMIT CASE WHEN %(known)s > 0 THEN 3 * %(known)s + 8 ELSE 0 END)
-    UNION ALL
-    (SELECT number, place FROM unit
-     WHERE batch_id = %(batch_id)s AND confirmed > 0 AND state IN ('VALIDATED', 'ASSEMBLED') AND place < %(start)s
-     ORDER BY place LIMIT CASE WHEN %(known)s > 0 THEN 3 * %(known)s + 8 ELSE 0 END)
-),
-urgent AS MATERIALIZED (
-    (SELECT number, place FROM unit
-     WHERE batch_id = %(batch_id)s AND needed > 0 AND urgent AND place >= %(start)s
-     ORDER BY place LIMIT 3 * %(wanted)s + 8)
-    UNION ALL
-    (SELECT number, place FROM unit
-     WHERE batch_id = %(batch_id)s AND needed > 0 AND urgent AND place < %(start)s
-     ORDER BY place LIMIT 3 * %(wanted)s + 8)
+WITH urgent AS MATERIALIZED (
+    SELECT number, place FROM unit
+    WHERE batch_id = %(batch_id)s AND needed > 0 AND urgent AND place >= %(start)s
+    ORDER BY place LIMIT 3 * %(wanted)s + 8
 ),
 ahead AS MATERIALIZED (
     SELECT number, place FROM unit
     WHERE batch_id = %(batch_id)s AND needed > 0 AND NOT urgent AND place > %(cursor)s
     ORDER BY place LIMIT 3 * %(wanted)s + 8
-),
-picked_known AS MATERIALIZED (
-    SELECT u.number, u.place, u.shard_number, u.rows, u.byte_start, u.byte_end, u.input_digest, u.reward_microcredits,
-           2::smallint AS role
-    FROM known c
-    JOIN unit u ON u.number = c.number
-    WHERE u.batch_id = %(batch_id)s
-      AND EXISTS (SELECT FROM batch WHERE id = %(batch_id)s AND status IN ('in_progress', 'finalizing'))
-      AND NOT EXISTS (
-          SELECT FROM replica r
-          WHERE r.batch_id = %(batch_id)s AND r.unit_number = c.number AND r.owner_id = ANY (%(cluster_owners)s)
-          OFFSET 0)
-    LIMIT least(%(known)s, %(wanted)s)
 ),
 picked_urgent AS MATERIALIZED (
     SELECT u.number, u.place, u.shard_number, u.rows, u.byte_start, u.byte_end, u.input_digest, u.reward_microcredits,
@@ -69,8 +43,7 @@ picked_urgent AS MATERIALIZED (
                  AND a.opens_at <= %(audits_by)s
                  AND (a.needs = 'car' OR a.needs = 'other_class' AND a.primary_class <> %(comparison_class)s)
                OFFSET 0))
-      AND NOT EXISTS (SELECT FROM picked_known p WHERE p.number = c.number)
-    LIMIT %(wanted)s - (SELECT count(*) FROM picked_known)
+    LIMIT %(wanted)s
     FOR UPDATE OF u SKIP LOCKED
 ),
 picked_ahead AS MATERIALIZED (
@@ -87,11 +60,11 @@ picked_ahead AS MATERIALIZED (
                      AND (r.owner_id <> %(owner_id)s OR r.attempt < %(attempts_max)s))
           OFFSET 0)
     ORDER BY c.place
-    LIMIT %(wanted)s - (SELECT count(*) FROM picked_known) - (SELECT count(*) FROM picked_urgent)
+    LIMIT %(wanted)s - (SELECT count(*) FROM picked_urgent)
     FOR UPDATE OF u SKIP LOCKED
 ),
 picked AS (
-    SELECT * FROM picked_known UNION ALL SELECT * FROM picked_urgent UNION ALL SELECT * FROM picked_ahead
+    SELECT * FROM picked_urgent UNION ALL SELECT * FROM picked_ahead
 ),
 leased AS (
     INSERT INTO replica AS held
@@ -106,13 +79,13 @@ leased AS (
         weight = EXCLUDED.weight, sequence = NULL, drawn = false, young = false, comparison_class = '',
         bytes_wanted = false, committed_at = NULL, commitment = NULL, sketch = NULL, output_bytes = NULL,
         ended_at = NULL, reason = ''
-    WHERE held.state IN ('RETURNED', 'EXPIRED') AND held.attempt < %(attempts_max)s AND EXCLUDED.role <> 2
+    WHERE held.state IN ('RETURNED', 'EXPIRED') AND held.attempt < %(attempts_max)s
     RETURNING unit_number, attempt, role
 ),
 taken AS (
     UPDATE unit u SET needed = u.needed - 1, urgent = u.urgent AND u.needed > 1
     FROM leased
-    WHERE u.batch_id = %(batch_id)s AND u.number = leased.unit_number AND leased.role <> 2
+    WHERE u.batch_id = %(batch_id)s AND u.number = leased.unit_number
 ),
 position AS (
     -- Behind the last unit looked at; back to the start where the end was reached.

@@ -5,7 +5,7 @@
 -- was read. Else one `guard` row, one `seen` row for each replica mentioned that exists, as it was before this
 -- statement, and one `moved` row for each that this statement moved: one that could move and did not was moved by
 -- somebody else in the same moment.
--- The draw: a first commitment at a level with audits (`level` above 0) is numbered, and audited where its random
+-- The draw: a first commitment at a level with audits (`draw_*`) is numbered, and audited where its random
 -- number is below the probability that the domain's rule gives for its weight (domain.audits.draws). A repeated one
 -- draws nothing. `vehicle_commit` keeps number, weight and probability.
 -- A re-run whose bytes are not here is kept by the car until digest or sketch have settled it: its deadline moves on.
@@ -17,29 +17,27 @@ WITH guard AS (
 ),
 seen AS MATERIALIZED (
     SELECT r.batch_id, r.unit_number, r.vehicle_id, r.attempt, r.state, r.rows, r.commitment, r.deadline_at, r.role,
-           r.bytes_wanted
+           r.bytes_wanted, r.weight
     FROM unnest(%(seen_batches)s::bigint[], %(seen_units)s::integer[]) AS mentioned (batch_id, unit_number)
     JOIN replica r ON r.batch_id = mentioned.batch_id AND r.unit_number = mentioned.unit_number
         AND r.owner_id = %(owner_id)s
     WHERE r.batch_id = ANY (%(batches)s::bigint[])
 ),
-offered AS MATERIALIZED (
-    SELECT c.*, r.weight, guard.commit_sequence + count(*) FILTER (WHERE c.level > 0 AND r.state = 'LEASED')
-               OVER (ORDER BY c.place ROWS UNBOUNDED PRECEDING) AS next_sequence,
-           least(1.0, greatest(c.floor, r.weight / nullif(c.reserve + c.own_factor * r.weight, 0))) AS probability
-    FROM guard, unnest(%(commit_batches)s::bigint[], %(commit_units)s::integer[], %(commit_attempts)s::smallint[],
-                %(commitments)s::bytea[], %(sketches)s::bytea[], %(output_sizes)s::integer[], %(outputs)s::bytea[],
-                %(output_digests)s::bytea[], %(output_rows)s::integer[], %(seconds)s::real[],
-                %(commit_levels)s::smallint[], %(commit_models)s::bigint[], %(commit_draws)s::double precision[],
-                %(commit_reserves)s::double precision[], %(commit_own_factors)s::double precision[],
-                %(commit_floors)s::double precision[], %(commit_youngs)s::double precision[]) WITH ORDINALITY
-         AS c (batch_id, unit_number, attempt, commitment, sketch, output_bytes, output, output_digest, rows, seconds,
-               level, model_id, draw, reserve, own_factor, floor, young_above, place)
-    JOIN replica r ON r.batch_id = c.batch_id AND r.unit_number = c.unit_number AND r.owner_id = %(owner_id)s
-    WHERE r.batch_id = ANY (%(batches)s::bigint[])
-      AND r.vehicle_id = %(vehicle_id)s AND r.attempt = c.attempt
-      AND (c.rows IS NULL OR c.rows = r.rows)
-      AND (r.state = 'LEASED' OR r.state = 'COMMITTED' AND c.output IS NOT NULL AND r.commitment = c.commitment)
+numbered AS MATERIALIZED (
+    SELECT c.batch_id, c.unit_number, c.level, c.model_id, c.draw, c.young_above, s.weight,
+           guard.commit_sequence + row_number() OVER (ORDER BY c.place) AS sequence,
+           CASE WHEN s.weight > c.certain_above THEN 1.0 ELSE
+               least(1.0, greatest(c.floor, s.weight / nullif(c.reserve + c.own_factor * s.weight, 0)))
+           END AS probability
+    FROM guard, unnest(%(draw_batches)s::bigint[], %(draw_units)s::integer[], %(draw_attempts)s::smallint[],
+                %(draw_levels)s::smallint[], %(draw_models)s::bigint[], %(draw_numbers)s::double precision[],
+                %(draw_reserves)s::double precision[], %(draw_own_factors)s::double precision[],
+                %(draw_floors)s::double precision[], %(draw_certains)s::double precision[],
+                %(draw_youngs)s::double precision[]) WITH ORDINALITY
+         AS c (batch_id, unit_number, attempt, level, model_id, draw, reserve, own_factor, floor, certain_above,
+               young_above, place)
+    JOIN seen s ON s.batch_id = c.batch_id AND s.unit_number = c.unit_number
+    WHERE s.vehicle_id = %(vehicle_id)s AND s.attempt = c.attempt AND s.state = 'LEASED'
 ),
 committed AS (
     UPDATE replica r
@@ -48,29 +46,31 @@ committed AS (
         reported_at = CASE WHEN c.output IS NOT NULL THEN %(now)s::timestamptz END,
         commitment = c.commitment, sketch = CASE WHEN r.role <> 0 THEN c.sketch END, output_bytes = c.output_bytes,
         output = c.output, output_digest = c.output_digest, seconds = c.seconds,
-        sequence = CASE WHEN r.state <> 'LEASED' THEN r.sequence WHEN c.level > 0 THEN c.next_sequence END,
-        young = CASE WHEN r.state <> 'LEASED' THEN r.young ELSE c.level > 0 AND c.weight > c.young_above END,
-        drawn = CASE WHEN r.state <> 'LEASED' THEN r.drawn
-                     ELSE c.level > 0 AND r.role = 0 AND (c.draw < c.probability OR c.weight > c.young_above) END,
-        comparison_class = CASE WHEN r.state <> 'LEASED' THEN r.comparison_class ELSE %(comparison_class)s END,
+        sequence = coalesce(n.sequence, r.sequence),
+        young = coalesce(n.weight > n.young_above, r.young),
+        drawn = coalesce(r.role = 0 AND (n.draw < n.probability OR n.weight > n.young_above), r.drawn),
+        comparison_class = CASE WHEN n.sequence IS NOT NULL THEN %(comparison_class)s ELSE r.comparison_class END,
         deadline_at = CASE WHEN r.state = 'LEASED' AND r.role <> 0 AND c.output IS NULL
                            THEN greatest(r.deadline_at, %(kept_until)s) ELSE r.deadline_at END
-    FROM offered c
+    FROM guard, unnest(%(commit_batches)s::bigint[], %(commit_units)s::integer[], %(commit_attempts)s::smallint[],
+                %(commitments)s::bytea[], %(sketches)s::bytea[], %(output_sizes)s::integer[], %(outputs)s::bytea[],
+                %(output_digests)s::bytea[], %(output_rows)s::integer[], %(seconds)s::real[])
+         AS c (batch_id, unit_number, attempt, commitment, sketch, output_bytes, output, output_digest, rows, seconds)
+    LEFT JOIN numbered n ON n.batch_id = c.batch_id AND n.unit_number = c.unit_number
     WHERE r.batch_id = c.batch_id AND r.unit_number = c.unit_number AND r.owner_id = %(owner_id)s
       AND r.batch_id = ANY (%(batches)s::bigint[])
       AND r.vehicle_id = %(vehicle_id)s AND r.attempt = c.attempt
+      AND (c.rows IS NULL OR c.rows = r.rows)
       AND (r.state = 'LEASED' OR r.state = 'COMMITTED' AND c.output IS NOT NULL AND r.commitment = c.commitment)
-    RETURNING r.batch_id, r.unit_number, r.state, r.role, r.attempt, r.sequence, r.weight, r.drawn, c.level, c.model_id,
-              c.next_sequence, c.probability
+    RETURNING r.batch_id, r.unit_number, r.state, r.role, r.attempt, r.sequence, r.weight, r.drawn
 ),
 logged AS (
     INSERT INTO vehicle_commit
         (vehicle_id, sequence, batch_id, unit_number, owner_id, attempt, level, role, model_id, comparison_class,
          weight, probability, drawn, committed_at)
-    SELECT %(vehicle_id)s, sequence, batch_id, unit_number, %(owner_id)s, attempt, level, role, model_id,
-           %(comparison_class)s, weight, CASE WHEN role = 0 THEN probability ELSE 1.0 END, drawn, %(now)s
-    FROM committed WHERE sequence = next_sequence AND level > 0
-    ON CONFLICT (vehicle_id, sequence) DO NOTHING
+    SELECT %(vehicle_id)s, n.sequence, c.batch_id, c.unit_number, %(owner_id)s, c.attempt, n.level, c.role, n.model_id,
+           %(comparison_class)s, c.weight, CASE WHEN c.role = 0 THEN n.probability ELSE 1.0 END, c.drawn, %(now)s
+    FROM numbered n JOIN committed c ON c.batch_id = n.batch_id AND c.unit_number = n.unit_number
 ),
 ended AS (
     UPDATE replica r

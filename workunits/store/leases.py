@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from workunits.domain.audits.draws import DrawRule
+from workunits.domain.places import PLACES
 from workunits.domain.tokens import ReplicaRef
 from workunits.domain.types import UnitKey
 from workunits.store.board import get_lane
@@ -94,10 +94,11 @@ class LeasedReplica(NamedTuple):
 class BatchWish:
     """What to lease from one batch: from which place on to look for what is urgent, and how many known answers.
 
-    Audits only where they opened by `audits_by`; none where it is None.
+    Audits only where they opened by `audits_by`; none where it is None. New units only where `new_units` is True.
     """
 
     batch_id: int
+    new_units: bool = True
     start: int = 0
     known: int = 0
     audits_by: datetime | None = None
@@ -105,10 +106,14 @@ class BatchWish:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseWish:
-    """What to lease in a sync: up to `wanted` replicas, from these batches in this order."""
+    """What to lease in a sync: up to `wanted` replicas, from these batches in this order.
+
+    `any_place`: a place drawn at random, from which on known answers are looked for.
+    """
 
     batches: Sequence[BatchWish]
     wanted: int
+    any_place: int
     attempts_max: int
     deadline_at: datetime
 
@@ -146,10 +151,9 @@ def sync_vehicle(
             "kept_until": kept_until,
             "cluster_owners": list(vehicle.cluster_owner_ids),
             "lease_batches": batch_ids,
-            "lease_cursors": [
-                vehicle.cursor_unit_number if vehicle.cursor_batch_id == batch_id else -1 for batch_id in batch_ids
-            ],
+            "lease_cursors": [_cursor(vehicle, each) for each in wish.batches],
             "lease_starts": [each.start for each in wish.batches],
+            "any_place": wish.any_place,
             "lease_knowns": [each.known for each in wish.batches],
             "lease_audits_by": [each.audits_by for each in wish.batches],
             "wanted": wish.wanted,
@@ -158,6 +162,12 @@ def sync_vehicle(
         },
     )
     return _read_rows(vehicle, rows) if rows else None
+
+
+def _cursor(vehicle: KnownVehicle, wish: BatchWish) -> int:
+    if not wish.new_units:
+        return PLACES  # behind the last one
+    return vehicle.cursor_unit_number if vehicle.cursor_batch_id == wish.batch_id else -1
 
 
 def _function_for(batch_ids: set[int]) -> str:
@@ -217,18 +227,28 @@ def _report_parameters(
         "output_digests": [item.output_digest for item in commitments],
         "output_rows": [item.output_rows for item in commitments],
         "seconds": [item.seconds for item in commitments],
-        "commit_levels": [item.draw.level if item.draw else 0 for item in commitments],
-        "commit_models": [item.draw.model_id if item.draw else 0 for item in commitments],
-        "commit_draws": [item.draw.number if item.draw else 1.0 for item in commitments],
-        "commit_reserves": [item.draw.rule.reserve if item.draw else 0.0 for item in commitments],
-        "commit_own_factors": [item.draw.rule.own_factor if item.draw else 1.0 for item in commitments],
-        "commit_floors": [item.draw.rule.floor if item.draw else 0.0 for item in commitments],
-        "commit_youngs": [item.draw.rule.young_above if item.draw else math.inf for item in commitments],
+        **_draw_parameters([(item.ref, item.draw) for item in commitments if item.draw is not None]),
         "end_batches": [item.ref.batch_id for item in hand_backs],
         "end_units": [item.ref.unit_number for item in hand_backs],
         "end_attempts": [item.ref.attempt for item in hand_backs],
         "end_states": [item.state for item in hand_backs],
         "end_reasons": [item.reason for item in hand_backs],
+    }
+
+
+def _draw_parameters(draws: Sequence[tuple[ReplicaRef, Draw]]) -> dict[str, Any]:
+    return {
+        "draw_batches": [ref.batch_id for ref, _ in draws],
+        "draw_units": [ref.unit_number for ref, _ in draws],
+        "draw_attempts": [ref.attempt for ref, _ in draws],
+        "draw_levels": [draw.level for _, draw in draws],
+        "draw_models": [draw.model_id for _, draw in draws],
+        "draw_numbers": [draw.number for _, draw in draws],
+        "draw_reserves": [draw.rule.reserve for _, draw in draws],
+        "draw_own_factors": [draw.rule.own_factor for _, draw in draws],
+        "draw_floors": [draw.rule.floor for _, draw in draws],
+        "draw_certains": [draw.rule.certain_above for _, draw in draws],
+        "draw_youngs": [draw.rule.young_above for _, draw in draws],
     }
 
 

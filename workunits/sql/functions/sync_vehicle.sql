@@ -1,4 +1,4 @@
--- What a sync does to the database, in one call and so in one transaction: record_sync, then lease_replicas for one
+-- What a sync does to the database, in one call and so in one transaction: record_sync, then lease_known and lease_replicas for one
 -- batch after the other until the car has what it wants. Returns their rows; none where another sync of the car won.
 -- Caller: store.leases.sync_vehicle.
 -- A function, because its statements are planned once a connection, whoever the caller is: planning them takes longer
@@ -13,12 +13,14 @@ CREATE OR REPLACE FUNCTION sync_vehicle(
     in_commit_batches bigint[], in_commit_units integer[], in_commit_attempts integer[], in_commitments bytea[],
     in_sketches bytea[], in_output_sizes integer[], in_outputs bytea[], in_output_digests bytea[],
     in_output_rows integer[], in_seconds real[],
-    in_commit_levels smallint[], in_commit_models bigint[], in_commit_draws double precision[],
-    in_commit_reserves double precision[], in_commit_own_factors double precision[],
-    in_commit_floors double precision[], in_commit_youngs double precision[],
+    in_draw_batches bigint[], in_draw_units integer[], in_draw_attempts smallint[], in_draw_levels smallint[],
+    in_draw_models bigint[], in_draw_numbers double precision[], in_draw_reserves double precision[],
+    in_draw_own_factors double precision[], in_draw_floors double precision[], in_draw_certains double precision[],
+    in_draw_youngs double precision[],
     in_end_batches bigint[], in_end_units integer[], in_end_attempts integer[], in_end_states text[],
     in_end_reasons text[],
-    in_lease_batches bigint[], in_lease_cursors integer[], in_lease_starts integer[], in_lease_knowns integer[],
+    in_lease_batches bigint[], in_lease_cursors integer[], in_lease_starts integer[], in_any_place integer,
+    in_lease_knowns integer[],
     in_lease_audits_by timestamptz[], in_cluster_owners integer[], in_wanted integer, in_attempts_max integer,
     in_deadline_at timestamptz
 )
@@ -55,6 +57,13 @@ BEGIN
         in_start := in_lease_starts[this_turn];
         in_known := in_lease_knowns[this_turn];
         in_audits_by := in_lease_audits_by[this_turn];
+        IF in_known > 0 THEN
+            RETURN QUERY
+{lease_known};
+            GET DIAGNOSTICS found_count = ROW_COUNT;
+            in_wanted := in_wanted - found_count;
+            EXIT WHEN in_wanted <= 0;
+        END IF;
         RETURN QUERY
 {lease_replicas};
         GET DIAGNOSTICS found_count = ROW_COUNT;
