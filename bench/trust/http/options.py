@@ -1,0 +1,44 @@
+"""What a run over HTTP can be asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HttpOptions:
+    """One run of one or more scenarios.
+
+    Attributes:
+        scenarios: their names; empty for all.
+        cars: how many, each of an owner of its own.
+        units_per_car: how many units there are for each car.
+        units_per_call: how many a car carries at a time.
+        unit_seconds: how long one takes a car, in virtual time; the default is 36 a day.
+        days_max: after so many virtual days a run ends, whatever is unfinished.
+        tick_seconds: how often the periodic tasks run, in virtual time, where beat would run them more often.
+        inline: whether outputs travel inside the sync; else cars commit to them and upload what they are asked for.
+        seed: of cars, their lies and their pace, and of the server's draws.
+    """
+
+    scenarios: tuple[str, ...] = ()
+    cars: int = 100
+    units_per_car: int = 100
+    units_per_call: int = 6
+    unit_seconds: float = 2400.0
+    days_max: float = 40.0
+    tick_seconds: float = 900.0
+    inline: bool = True
+    seed: int = 1
+
+
+def encode_options(options: HttpOptions) -> str:
+    """Return the options as one argument for another process."""
+    return json.dumps(dataclasses.asdict(options))
+
+
+def decode_options(text: str) -> HttpOptions:
+    """Return what `encode_options` was given."""
+    values = json.loads(text)
+    return HttpOptions(**{**values, "scenarios": tuple(values["scenarios"])})
