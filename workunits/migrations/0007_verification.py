@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                             ("class", "Class"),
                             ("floor", "Floor"),
                             ("calibration", "Calibration"),
+                            ("operator", "Operator"),
                         ],
                         max_length=16,
                     ),
@@ -297,6 +298,7 @@ class Migration(migrations.Migration):
                             ("quarantined", "Quarantined"),
                             ("released", "Released"),
                             ("appealed", "Appealed"),
+                            ("answered", "Answered"),
                             ("rolled_back", "Rolled Back"),
                         ],
                         max_length=16,
@@ -617,7 +619,17 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="audit",
-            index=models.Index(fields=["batch", "state"], name="audit_by_batch"),
+            index=models.Index(fields=["batch", "state", "reason", "needs"], name="audit_by_batch"),
+        ),
+        migrations.AddIndex(
+            model_name="audit",
+            index=models.Index(
+                condition=models.Q(
+                    ("state__in", ["failed", "inconclusive"]), ("stage__in", ["tensors", "anchor"]), _connector="OR"
+                ),
+                fields=["-id"],
+                name="audit_disagreement",
+            ),
         ),
         migrations.AddIndex(
             model_name="audit",

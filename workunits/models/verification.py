@@ -87,6 +87,7 @@ class TrustEvent(models.Model):
         QUARANTINED = "quarantined"
         RELEASED = "released"
         APPEALED = "appealed"
+        ANSWERED = "answered"
         ROLLED_BACK = "rolled_back"
 
     vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="trust_events")
@@ -178,7 +179,14 @@ class Audit(models.Model):
             models.Index(name="audit_by_vehicle", fields=["vehicle", "level", "sequence"]),
             models.Index(name="audit_open_by_vehicle", fields=["vehicle"], condition=Q(state="open")),
             models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
-            models.Index(name="audit_by_batch", fields=["batch", "state"]),
+            # With all that a batch's counts go by, so that they need no row.
+            models.Index(name="audit_by_batch", fields=["batch", "state", "reason", "needs"]),
+            # What operators look into: those that were lost, left undecided, or needed the tensors.
+            models.Index(
+                name="audit_disagreement",
+                fields=["-id"],
+                condition=Q(state__in=["failed", "inconclusive"]) | Q(stage__in=["tensors", "anchor"]),
+            ),
             models.Index(
                 name="audit_to_settle", fields=["resolved_at"], condition=Q(state="failed", settled_at__isnull=True)
             ),
@@ -200,6 +208,7 @@ class AnchorRun(models.Model):
         CLASS = "class"
         FLOOR = "floor"
         CALIBRATION = "calibration"
+        OPERATOR = "operator"
 
     class State(models.TextChoices):
         """Where it stands."""
