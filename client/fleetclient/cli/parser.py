@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fleetclient import __version__
 
+SALT_BYTES_MAX = 64
 _EPILOG = "Without --config: /etc/fleetcompute/client.toml, else ~/.config/fleetcompute/client.toml."
 
 
@@ -19,6 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_control(commands)
     _add_looking(commands)
     _add_upkeep(commands)
+    _add_anchor(commands)
     return parser
 
 
@@ -126,6 +128,30 @@ def _add_upkeep(commands: _Commands) -> None:
     trust.add(
         "show", "releases:show_trust", "print the root's fingerprint and until when the fleet's word holds", json=True
     )
+
+
+def _add_anchor(commands: _Commands) -> None:
+    anchor = commands.group("anchor", "an operator's machine that runs units again; no car needs it")
+    anchor.add("check", "anchor:check", "say in which class this machine computes, if its walls hold", json=True)
+    run = anchor.add("run", "anchor:run", "run one unit as a car would, and print one JSON object")
+    files = (
+        ("contract", "the unit's contract, as in an answer to a sync"),
+        ("model", "the ONNX file that the contract names"),
+        ("input", "the unit's input rows (safetensors)"),
+        ("output", "where the output goes (safetensors)"),
+    )
+    for name, text in files:
+        run.add_argument(f"--{name}", type=Path, metavar="FILE", required=True, help=text)
+    run.add_argument("--rows", type=int, metavar="N", required=True, help="how many rows the input has")
+    run.add_argument(
+        "--salt", type=_salt, default="", metavar="HEX", help="the salt of the digest and the sketch (default: none)"
+    )
+
+
+def _salt(text: str) -> str:
+    if len(bytes.fromhex(text)) > SALT_BYTES_MAX:
+        raise argparse.ArgumentTypeError(f"must have at most {SALT_BYTES_MAX} bytes")
+    return text
 
 
 def _count(text: str) -> int:

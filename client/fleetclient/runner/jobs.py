@@ -27,8 +27,8 @@ def fits_a_message(contract: Contract) -> bool:
 class RunnerSettings:
     """Everything that holds for the life of one runner: one model, one contract, one set of limits.
 
-    `model_path` stays with the agent, which passes the open file. `walls_off` names walls that tests leave away; no
-    configuration sets it.
+    `model_path` stays with the agent, which passes the open file. `walls_off` names walls that tests leave away, and
+    the low priority that an anchor does without; no configuration sets it.
     """
 
     model_path: Path
