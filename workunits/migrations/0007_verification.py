@@ -54,6 +54,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="AnchorMachine",
+            fields=[
+                ("name", models.CharField(max_length=120, primary_key=True, serialize=False)),
+                ("seen_at", models.DateTimeField()),
+                ("comparison_class", models.CharField(blank=True, default="", max_length=120)),
+                ("problem", models.CharField(blank=True, default="", max_length=300)),
+            ],
+            options={
+                "db_table": "anchor_machine",
+            },
+        ),
+        migrations.CreateModel(
             name="AnchorRun",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -13,6 +13,7 @@ from workunits.models.trust import AdmissionLogEntry, ModelAdmission, TrustFile,
 from workunits.models.units import EarningItem, Replica, Unit, UnitEvent
 from workunits.models.vehicles import DevicePairing, Vehicle, VehiclePresence
 from workunits.models.verification import (
+    AnchorMachine,
     AnchorRun,
     Audit,
     BatchNotice,
@@ -32,6 +33,7 @@ __all__ = [
     "Account",
     "AccountBalance",
     "AdmissionLogEntry",
+    "AnchorMachine",
     "AnchorRun",
     "ApiKey",
     "Audit",

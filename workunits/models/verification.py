@@ -259,6 +259,18 @@ class AnchorRun(models.Model):
         ]
 
 
+class AnchorMachine(models.Model):
+    """An operator's machine that runs units again: when it was last heard of, and why it cannot run any, if so."""
+
+    name = models.CharField(primary_key=True, max_length=120)
+    seen_at = models.DateTimeField()
+    comparison_class = models.CharField(max_length=120, default="", blank=True)
+    problem = models.CharField(max_length=300, default="", blank=True)
+
+    class Meta:
+        db_table = "anchor_machine"
+
+
 class Revocation(models.Model):
     """A result that a lost dispute took back: first a queue for its batch, then the record of it."""
 
