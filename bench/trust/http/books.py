@@ -64,7 +64,7 @@ class Books:
 
         ref = open_token(settings.FLEET_TOKEN_KEY, reported.token)
         is_wrong = reported.outputs is None or truth.is_wrong(reported.outputs, truth.compute(reported.inputs))
-        self._is_wrong[tuple(ref)] = is_wrong
+        self._is_wrong[ref.batch_id, ref.unit_number, ref.owner_id, ref.attempt] = is_wrong
         if is_adversary:
             self._adversaries.add(ref.owner_id)
 

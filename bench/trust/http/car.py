@@ -140,9 +140,7 @@ class Car:
         output = save({OUTPUT["name"]: outputs})
         is_inline = forged is None and len(output) <= contract["limits"]["inline_bytes_max"]
         kind = sketch_kind(OUTPUT["comparator"], OUTPUT["dtype"])
-        self._on_report(
-            Reported(token=lease["token"], inputs=work.inputs, outputs=outputs if forged is None else None)
-        )
+        self._on_report(Reported(token=lease["token"], inputs=work.inputs, outputs=outputs if forged is None else None))
         return Finished(
             token=lease["token"],
             commitment=forged or hashlib.sha256(salt + output).digest(),

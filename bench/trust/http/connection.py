@@ -23,6 +23,9 @@ def serving() -> Iterator[tuple[KeptConnection, str]]:
     from fleetcompute.wsgi import application
 
     class Quiet(WSGIRequestHandler):
+        # Head and body are written one after the other; the second would wait for the first's acknowledgement.
+        disable_nagle_algorithm = True
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             pass
 

@@ -100,7 +100,7 @@ class Fleet:
         self._at(self.clock.seconds + wait * self._rng.uniform(0.9, 1.1), lambda: self._call(driver))
 
     def _is_caught(self, driver: Driver) -> bool:
-        """Look at the owner's page: were results of this car taken back since it was last looked at?"""
+        """Look at the owner's page; return whether this car's trust was taken since it was last looked at."""
         resets = self.books.count_resets(driver.vehicle_id) if driver.behaviour.is_adversary else 0
         if resets == driver.car.known.resets:
             return False

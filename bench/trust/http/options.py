@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+
+from bench.trust.http.scenarios import get_scenarios, list_names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,16 @@ class HttpOptions:
     tick_seconds: float = 900.0
     inline: bool = True
     seed: int = 1
+
+
+def read_options(values: argparse.Namespace) -> HttpOptions | None:
+    """Return what the command line of `trust` asks for; None where it names a scenario that is not run over HTTP."""
+    wanted = values.scenario
+    if wanted and wanted not in list_names():
+        return None
+    names = tuple(scenario.name for scenario in get_scenarios((wanted,) if wanted else ()))
+    options = HttpOptions(scenarios=names, seed=values.seed)
+    return dataclasses.replace(options, cars=12, units_per_car=12) if values.quick else options
 
 
 def encode_options(options: HttpOptions) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from typing import Any
 
-from bench.trust.http.options import HttpOptions, encode_options
+from bench.trust.http.options import HttpOptions, encode_options, read_options
 from fleetcompute.embedded.home import PROJECT_ROOT
 
 
@@ -16,7 +17,13 @@ class StageFailed(RuntimeError):
     """The process of the scenarios ended with an error; its last words are on standard error."""
 
 
-def run_http(options: HttpOptions) -> list[dict[str, Any]]:
+def run_http(values: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run what the command line of `trust` asks for. Raises StageFailed."""
+    options = read_options(values)
+    return [] if options is None else run_scenarios(options)
+
+
+def run_scenarios(options: HttpOptions) -> list[dict[str, Any]]:
     """Run the scenarios that the options name, and return the figures of each. Raises StageFailed."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.trust.http.stage", encode_options(options)],

@@ -50,7 +50,10 @@ class Scenario:
         chosen += ["honest"] * (cars - len(chosen))
         rng.shuffle(chosen)
         return [
-            makers[who](BROKEN_CLASS if who == "kernel_bug" else CLASSES[index % len(CLASSES)], random.Random(rng.getrandbits(64)))
+            makers[who](
+                BROKEN_CLASS if who == "kernel_bug" else CLASSES[index % len(CLASSES)],
+                random.Random(rng.getrandbits(64)),
+            )
             for index, who in enumerate(chosen)
         ]
 
@@ -86,6 +89,11 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario(name="strict_sleeping", level="strict", adversaries={"sleeping": 0.05}),
     Scenario(name="critical_colluding", level="critical", quorum=3, adversaries={"colluding": 0.05}),
 )
+
+
+def list_names() -> list[str]:
+    """Return the names of all scenarios."""
+    return [scenario.name for scenario in SCENARIOS]
 
 
 def get_scenarios(names: tuple[str, ...]) -> list[Scenario]:

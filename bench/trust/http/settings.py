@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fleetcompute.settings.base import *
+from fleetcompute.settings.base import *  # noqa: F403 - settings of settings
 from fleetcompute.settings.base import FLEET as POLICY
 
 SECRET_KEY = "only-for-benchmarks-" + "0" * 40

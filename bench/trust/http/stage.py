@@ -56,11 +56,8 @@ def run_scenario(scenario: Scenario, options: HttpOptions, kept: KeptConnection,
     from fleetclient.signing import AnswerVerifier
     from fleetcompute.api.vehicle.signing import get_director
     from workunits.models import Batch
-    from workunits.pipeline import clusters, dispatch
 
     clock, started = VirtualClock(), time.monotonic()
-    clusters._noted.clear()
-    dispatch._board.cache_clear()
     director_key = get_director(settings.FLEET_DIRECTOR_KEY).public_key
     with clock.installed(), seeded(options.seed):
         batch = make_batch(scenario, options, clock.now())
@@ -72,7 +69,7 @@ def run_scenario(scenario: Scenario, options: HttpOptions, kept: KeptConnection,
         figures = books.close(batch.id)
     return {
         "part": "http",
-        "scenario": scenario.name,
+        "name": scenario.name,
         "fleet": scenario.fleet,
         "level": scenario.level if scenario.level != "quorum" else f"quorum: {scenario.quorum}",
         "cars": options.cars,
@@ -82,6 +79,7 @@ def run_scenario(scenario: Scenario, options: HttpOptions, kept: KeptConnection,
         "requests": depot.tally["requests"],
         "outcomes": {name: count for name, count in sorted(depot.tally.items()) if name != "requests"},
         "complaints": depot.problems,
+        "met": not (depot.problems or figures["problems"]) and figures["rows_once"],
         "errors": depot.tally["problems"] + len(figures["problems"]),
     }
 

@@ -1,4 +1,4 @@
-"""The rows that a run starts from: a model, a dataset, a batch that the product itself splits; owners and their cars."""
+"""The rows that a run starts from: a model, a dataset, a batch that the product itself splits; owners with cars."""
 
 from __future__ import annotations
 

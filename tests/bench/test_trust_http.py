@@ -1,0 +1,52 @@
+"""Small fleets with liars in them against the whole product over HTTP, in virtual days that take seconds."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import numpy as np
+import pytest
+
+from bench.trust.http import HttpOptions, run_scenarios, truth
+from bench.trust.http.options import decode_options, encode_options, read_options
+from bench.trust.http.scenarios import SCENARIOS
+
+
+def test_options_are_handed_to_the_stage_as_they_are():
+    options = HttpOptions(scenarios=("standard_honest",), cars=3, inline=False)
+    assert decode_options(encode_options(options)) == options
+
+
+def test_a_scenario_of_the_statistics_is_not_run_over_http():
+    assert read_options(Namespace(scenario="no such", quick=True, seed=1)) is None
+    chosen = read_options(Namespace(scenario="standard_sleeping", quick=True, seed=7))
+    assert chosen is not None
+    assert (chosen.scenarios, chosen.seed) == (("standard_sleeping",), 7)
+
+
+def test_classes_differ_in_every_output_and_none_of_them_is_wrong():
+    inputs = truth.make_inputs(truth.UNIT_ROWS, seed=1)
+    right = truth.compute(inputs)
+    first, second = (truth.with_noise(right, name, b"input") for name in ("one", "other"))
+    assert not np.array_equal(first, second)
+    assert not truth.is_wrong(first, right)
+    assert truth.is_wrong(truth.compute_in_half(inputs), right)
+
+
+def test_every_kind_of_adversary_is_in_some_scenario():
+    named = {who for scenario in SCENARIOS for who in scenario.adversaries}
+    assert named == {
+        "faulty", "cheating", "sleeping", "returning", "colluding", "copying", "half_precision", "kernel_bug",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_quorum_of_two_completes_a_batch_rightly_in_spite_of_a_cheater():
+    (report,) = run_scenarios(
+        HttpOptions(scenarios=("quorum_2_cheating",), cars=12, units_per_car=8, inline=False, days_max=6)
+    )
+    assert report["complaints"] == []
+    assert report["problems"] == {}
+    assert (report["status"], report["rows_once"], report["file_rows_wrong"]) == ("completed", True, 0)
+    assert (report["accepted_wrong"], report["rows_final"]) == (0.0, 12 * 8 * truth.UNIT_ROWS)
+    assert report["outcomes"]["upload_204"] == report["reported"] > 2 * 12 * 8
