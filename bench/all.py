@@ -26,6 +26,7 @@ RUNS: Final[Mapping[str, Sequence[str]]] = {
     "client": ("client",),
     "preempt": ("preempt",),
     "efficiency": ("efficiency",),
+    "trust": ("trust", "--part", "statistics"),
 }
 # The figures of the table; the files have all.
 FIGURES: Final = (
