@@ -148,6 +148,19 @@ PROBLEMS: Final[dict[str, Problem]] = {
     ),
     "rules_invalid": Problem(422, "These are no owner's rules", "`detail` names the key and says how to mend it."),
     "vehicle_rules_invalid": Problem(422, "These are no rules", "`detail` names what is wrong."),
+    # Owners and operators
+    "reason_missing": Problem(422, "A reason is needed", "Say why; `detail` names the longest text that is taken."),
+    "appeal_not_possible": Problem(
+        409, "There is nothing to appeal", "The car is not held back, or its last appeal waits for an answer."
+    ),
+    "no_appeal": Problem(409, "No appeal waits", "It was answered already, or the owner did not appeal."),
+    "already_quarantined": Problem(409, "The car is quarantined already", "It gets no work."),
+    "unit_not_repeatable": Problem(
+        409, "The unit cannot be run again", "It has no result, or its batch is not one whose results are audited."
+    ),
+    "run_under_way": Problem(409, "The run is ordered already", "An anchor is to run this unit already."),
+    "owner_unknown": Problem(404, "There is no such owner", "No owner has that public id."),
+    "same_owner": Problem(422, "That is one owner", "Name two: an owner is always one party with himself."),
     "key_already_paired": Problem(409, "The key is paired already", "This key belongs to a vehicle already."),
 }
 

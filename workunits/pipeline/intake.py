@@ -15,6 +15,12 @@ from typing import Any, ClassVar, Final
 from django.conf import settings
 from django.db import transaction
 
+from workunits.domain.audits.levels import (
+    ADVERSARIAL_SHARE_DEFAULT,
+    CRITICAL_QUORUM,
+    Finality,
+    VerificationLevel,
+)
 from workunits.domain.columns import find_misfits
 from workunits.domain.errors import FleetError
 from workunits.domain.pricing import price_per_row
@@ -30,8 +36,11 @@ from workunits.store.datasets import DatasetRefused, read_dataset_facts
 BATCH_ROWS_DEFAULT: Final = 16
 BATCH_ROWS_MAX: Final = 1024
 DATASET_BYTES_MAX: Final = 8 * 1024**3
+QUORUM_DEFAULT: Final = 2
 QUORUM_MAX: Final = 5
 PRIORITY_MAX: Final = 100
+# Nobody can assume less: a bound of nothing would be a guarantee.
+ADVERSARIAL_SHARE_MIN: Final = 1e-4
 UNIT_TARGET_SECONDS_MAX: Final = 3600.0
 # What the dry run used, times this, is what a car may use: cars differ, and zeros are easy rows.
 LIMIT_FACTOR: Final = 3
@@ -142,7 +151,10 @@ def submit_batch(
     project_id: int,
     model_public_id: str,
     dataset_public_id: str,
-    quorum: int = 2,
+    level: VerificationLevel = VerificationLevel.QUORUM,
+    quorum: int = QUORUM_DEFAULT,
+    finality: Finality = Finality.FINAL,
+    adversarial_share: float = ADVERSARIAL_SHARE_DEFAULT,
     priority: int = 0,
     unit_target_seconds: float | None = None,
     metadata: dict[str, str] | None = None,
@@ -150,10 +162,13 @@ def submit_batch(
 ) -> Batch:
     """Queue a batch and its progress row. Raises ModelUnknown, DatasetUnknown, DatasetMismatch or BatchOptionInvalid.
 
-    The caller nudges the split once its transaction has committed.
+    `quorum` counts at the level of that name only; the others bring their own. The caller nudges the split once its
+    transaction has committed.
     """
     target_seconds = settings.FLEET.unit_target_seconds if unit_target_seconds is None else unit_target_seconds
-    _check_options(quorum=quorum, priority=priority, unit_target_seconds=target_seconds)
+    _check_options(
+        quorum=quorum, priority=priority, unit_target_seconds=target_seconds, adversarial_share=adversarial_share
+    )
     model = OnnxModel.objects.filter(project_id=project_id, public_id=model_public_id).select_related("blob").first()
     if model is None:
         raise ModelUnknown(
@@ -173,7 +188,10 @@ def submit_batch(
             model=model,
             dataset=dataset,
             status=BatchStatus.QUEUED,
-            quorum=quorum,
+            level=level.value,
+            quorum=_quorum_of(level, quorum),
+            finality=finality.value,
+            adversarial_share=adversarial_share,
             priority=priority,
             contract=build_contract(model, unit_target_seconds=target_seconds),
             memory_bytes=model.memory_bytes,
@@ -231,9 +249,17 @@ def build_contract(model: OnnxModel, *, unit_target_seconds: float) -> dict[str,
     }
 
 
-def _check_options(*, quorum: int, priority: int, unit_target_seconds: float) -> None:
+def _quorum_of(level: VerificationLevel, quorum: int) -> int:
+    """Return how many outputs have to agree before a unit has its result."""
+    if level is VerificationLevel.QUORUM:
+        return quorum
+    return CRITICAL_QUORUM if level is VerificationLevel.CRITICAL else 1
+
+
+def _check_options(*, quorum: int, priority: int, unit_target_seconds: float, adversarial_share: float) -> None:
     ranges = {
         "quorum": (quorum, 1, QUORUM_MAX),
+        "assumed_adversarial_share": (adversarial_share, ADVERSARIAL_SHARE_MIN, 1.0),
         "priority": (priority, -PRIORITY_MAX, PRIORITY_MAX),
         "unit_target_seconds": (unit_target_seconds, 0.01, UNIT_TARGET_SECONDS_MAX),
     }

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
+from workunits.domain.replicas import ReplicaRole
 from workunits.domain.states import BatchStatus, ReplicaState, UnitState
 from workunits.models import Batch, BatchProgress, Replica, Unit
 
@@ -81,21 +82,26 @@ def list_units(batch_id: int) -> QuerySet[Unit]:
     return Unit.objects.filter(batch_id=batch_id).order_by("number")
 
 
-def count_replicas(batch_id: int, unit_numbers: list[int]) -> dict[int, dict[str, int]]:
+def count_replicas(batch_id: int, units: Sequence[Unit]) -> dict[int, dict[str, int]]:
     """Return for each of the units how many replicas are in which state."""
-    rows = (
-        Replica.objects.filter(batch_id=batch_id, unit_number__in=unit_numbers)
-        .values_list("unit_number", "state")
-        .annotate(count=Count("owner_id"))
-    )
-    counts: dict[int, dict[str, int]] = {number: {} for number in unit_numbers}
+    rows = _list_shown(batch_id, units).values_list("unit_number", "state").annotate(count=Count("owner_id"))
+    counts: dict[int, dict[str, int]] = {unit.number: {} for unit in units}
     for number, state, count in rows:
         counts[number][state] = count
     return counts
 
 
-def list_replicas(batch_id: int, unit_number: int) -> list[dict[str, Any]]:
+def list_replicas(batch_id: int, unit: Unit) -> list[dict[str, Any]]:
     """Return the replicas of a unit in the order of their leases, without car or owner."""
-    replicas = Replica.objects.filter(batch_id=batch_id, unit_number=unit_number).order_by("leased_at", "owner_id")
     members = ("state", "attempt", "leased_at", "committed_at", "reported_at", "ended_at", "output_bytes", "reason")
-    return list(replicas.values(*members))
+    return list(_list_shown(batch_id, [unit]).order_by("leased_at", "owner_id").values(*members))
+
+
+def _list_shown(batch_id: int, units: Sequence[Unit]) -> QuerySet[Replica]:
+    """Return the units' replicas; re-runs only of units that are final.
+
+    Whoever could see a re-run under way could tell a car that it audits, and hand it the result that it is to check.
+    """
+    final = [unit.number for unit in units if unit.final_at is not None]
+    replicas = Replica.objects.filter(batch_id=batch_id, unit_number__in=[unit.number for unit in units])
+    return replicas.filter(Q(role=ReplicaRole.PRIMARY) | Q(unit_number__in=final))

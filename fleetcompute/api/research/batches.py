@@ -19,6 +19,7 @@ from fleetcompute.api.research.present import present_batch, present_batches, pr
 from fleetcompute.api.research.serializers import BatchRequest
 from fleetcompute.api.research.views import ResearchView
 from workunits import tasks
+from workunits.domain.audits.levels import Finality
 from workunits.domain.errors import FleetError
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch
@@ -79,7 +80,10 @@ class BatchesView(ResearchView):
                 project_id=project_id,
                 model_public_id=given["model"],
                 dataset_public_id=given["dataset"],
+                level=given["level"],
                 quorum=given["quorum"],
+                finality=Finality(given["finality"]),
+                adversarial_share=given["assumed_adversarial_share"],
                 priority=given["priority"],
                 unit_target_seconds=given["unit_target_seconds"],
                 metadata=given["metadata"],
@@ -166,7 +170,7 @@ class UnitsView(BatchResource):
         units = selectors.list_units(batch.pk).filter(number__gt=read_after_number(request))
         found = list(units[: limit + 1])
         page = found[:limit]
-        replicas = selectors.count_replicas(batch.pk, [unit.number for unit in page])
+        replicas = selectors.count_replicas(batch.pk, page)
         data = [present_unit(unit, replicas[unit.number]) for unit in page]
         cursor = str(page[-1].number) if page else None
         return Response(page_of(data, has_more=len(found) > limit, cursor=cursor))
@@ -183,8 +187,8 @@ class UnitView(BatchResource):
         unit = selectors.list_units(batch.pk).filter(number=min(number, 2**31 - 1)).first()
         if unit is None:
             raise UnitUnknown
-        counts = selectors.count_replicas(batch.pk, [unit.number])[unit.number]
-        history = selectors.list_replicas(batch.pk, unit.number)
+        counts = selectors.count_replicas(batch.pk, [unit])[unit.number]
+        history = selectors.list_replicas(batch.pk, unit)
         return Response({**present_unit(unit, counts), "history": history})
 
 

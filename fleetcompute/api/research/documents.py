@@ -142,7 +142,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         "get",
         "/batches/{id}/results",
-        "The result file, in part while the batch runs (Range, ETag)",
+        "The result file, in part while the batch runs (Range, ETag; Fleet-Result, Fleet-Rows)",
         "results:read",
         query={"format": {"enum": ["parquet", "npz"], "default": "parquet"}},
         problems=("batch_unknown", "results_not_ready", "results_unavailable", "range_not_satisfiable"),

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
+from workunits.domain.audits.levels import Finality
+from workunits.domain.states import UnitState
 from workunits.models import Batch, Dataset, OnnxModel, Unit
 from workunits.selectors.batches import count_rows, count_running_rows
+from workunits.selectors.verification import BatchVerification, list_verifications
+
+# What `expected_wrong_share` says, and what it does not.
+MEANING: Final = (
+    "An expectation over the whole fleet, by weight of final results, if at most assumed_adversarial_share of the work"
+    " is done by cheats. It is no guarantee for one batch, and provisional rows have no bound."
+)
+MEANING_WITHOUT_AUDITS: Final = (
+    "Outputs of different owners' cars have to agree; no bound is stated, for it would rest on how many owners collude."
+)
 
 
 def present_models(models: Sequence[OnnxModel]) -> list[dict[str, Any]]:
@@ -55,8 +68,8 @@ def present_dataset(dataset: Dataset) -> dict[str, Any]:
 
 def present_batches(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     """Return batches with their live counts, in rows and in units."""
-    running = count_running_rows(batches)
-    return [_batch(batch, running[batch.pk]) for batch in batches]
+    running, verifications = count_running_rows(batches), list_verifications(batches)
+    return [_batch(batch, running[batch.pk], verifications[batch.pk]) for batch in batches]
 
 
 def present_batch(batch: Batch) -> dict[str, Any]:
@@ -69,7 +82,7 @@ def present_progress(batch: Batch) -> dict[str, Any]:
     return {"id": batch.public_id, "object": "progress", **_progress(batch, count_running_rows([batch])[batch.pk])}
 
 
-def _batch(batch: Batch, running_rows: int) -> dict[str, Any]:
+def _batch(batch: Batch, running_rows: int, verification: BatchVerification) -> dict[str, Any]:
     path = f"/api/v1/batches/{batch.public_id}"
     return {
         "id": batch.public_id,
@@ -78,6 +91,10 @@ def _batch(batch: Batch, running_rows: int) -> dict[str, Any]:
         "dataset": batch.dataset.public_id,
         **_progress(batch, running_rows),
         "quorum": batch.quorum,
+        "finality": batch.finality,
+        "verification": _verification(verification),
+        "result_revision": batch.result_revision,
+        "notices": [{"at": notice.at, "code": notice.code, "text": notice.text} for notice in verification.notices],
         "priority": batch.priority,
         "unit_target_seconds": batch.unit_target_seconds,
         "unit_rows": batch.unit_rows,
@@ -88,6 +105,21 @@ def _batch(batch: Batch, running_rows: int) -> dict[str, Any]:
         "finalizing_at": batch.finalizing_at,
         "ended_at": batch.ended_at,
         "links": {"self": path, "progress": f"{path}/progress", "units": f"{path}/units", "results": f"{path}/results"},
+    }
+
+
+def _verification(found: BatchVerification) -> dict[str, Any]:
+    return {
+        "level": found.level.value,
+        "audit_factor": found.audit_factor,
+        "audit_factor_held": found.factor_held,
+        "assumed_adversarial_share": found.adversarial_share,
+        "expected_wrong_share": found.expected_wrong_share,
+        "meaning": MEANING if found.expected_wrong_share is not None else MEANING_WITHOUT_AUDITS,
+        "audits": asdict(found.audits),
+        "anchor_runs": found.anchor_runs,
+        "replication": None if found.replication is None else round(found.replication, 3),
+        "rows": asdict(found.rows),
     }
 
 
@@ -118,6 +150,14 @@ def present_unit(unit: Unit, replicas: dict[str, int]) -> dict[str, Any]:
         "state": unit.state,
         "decided_at": unit.decided_at,
         "reason": unit.reason,
+        "finality": _finality(unit),
+        "final_at": unit.final_at,
         "reward_microcredits": unit.reward_microcredits,
         "replicas": replicas,
     }
+
+
+def _finality(unit: Unit) -> str | None:
+    if unit.state not in (UnitState.VALIDATED, UnitState.ASSEMBLED):
+        return None
+    return Finality.PROVISIONAL.value if unit.final_at is None else Finality.FINAL.value

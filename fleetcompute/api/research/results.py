@@ -15,6 +15,7 @@ from fleetcompute.api.research.batches import POLL_SECONDS, BatchResource
 from workunits.domain.errors import FleetError
 from workunits.models import Batch
 from workunits.pipeline.assemble import write_partial_result
+from workunits.selectors.verification import count_finality
 
 CONTENT_TYPES: Final = {"parquet": "application/vnd.apache.parquet", "npz": "application/octet-stream"}
 
@@ -44,7 +45,11 @@ class ResultsView(BatchResource):
     scopes: ClassVar[dict[str, str]] = {"GET": "results:read"}
 
     def get(self, request: Request, public_id: str) -> HttpResponseBase:
-        """Return the file in `format` (parquet by default). `Fleet-Result` says whether it is complete."""
+        """Return the file in `format` (parquet by default).
+
+        `Fleet-Result` says whether it is complete; `Fleet-Rows` how many of the batch's rows were final and provisional
+        when it was asked for, and how often finished files were taken back. Which rows are final, the units say.
+        """
         batch = self.batch_of(request, public_id)
         file_format = request.query_params.get("format", "parquet")
         if file_format not in CONTENT_TYPES:
@@ -61,6 +66,7 @@ class ResultsView(BatchResource):
                 cache_control="private, no-cache",
             )
             response["Fleet-Result"] = "complete"
+            response["Fleet-Rows"] = _say_rows(batch)
             return response
         return self._partial(request, batch, file_format, file_name)
 
@@ -84,6 +90,12 @@ class ResultsView(BatchResource):
             filename=file_name,
         )
         response["Fleet-Result"] = f"partial; rows={rows}"
+        response["Fleet-Rows"] = _say_rows(batch)
         if batch.ended_at is None:
             response["Retry-After"] = str(POLL_SECONDS)
         return response
+
+
+def _say_rows(batch: Batch) -> str:
+    rows = count_finality(batch)
+    return f"final={rows.final}; provisional={rows.provisional}; revision={batch.result_revision}"

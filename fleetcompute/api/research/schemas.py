@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from workunits.domain.audits.levels import ADVERSARIAL_SHARE_DEFAULT, Finality, VerificationLevel
 from workunits.domain.states import BatchOutcome, BatchStatus, ReplicaState, UnitState
 from workunits.domain.types import DTYPE_BYTES
-from workunits.pipeline.intake import BATCH_ROWS_MAX, PRIORITY_MAX, QUORUM_MAX, UNIT_TARGET_SECONDS_MAX
+from workunits.pipeline.intake import (
+    ADVERSARIAL_SHARE_MIN,
+    BATCH_ROWS_MAX,
+    PRIORITY_MAX,
+    QUORUM_DEFAULT,
+    QUORUM_MAX,
+    UNIT_TARGET_SECONDS_MAX,
+)
 from workunits.selectors.keys import SCOPES
 
 Schema = dict[str, Any]
@@ -15,6 +23,12 @@ TEXT: Final[Schema] = {"type": "string"}
 WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 TIME_OR_NULL: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
+_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
+_BY_QUORUM: Final = VerificationLevel.QUORUM
+_LEVEL: Final[Schema] = {"enum": [level.value for level in VerificationLevel]}
+_FINALITY: Final[Schema] = {"enum": [each.value for each in Finality]}
+_QUORUM: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": QUORUM_MAX}
+_ADVERSARIAL_SHARE: Final[Schema] = {"type": "number", "minimum": ADVERSARIAL_SHARE_MIN, "maximum": 1}
 SHA256: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
 
@@ -65,11 +79,13 @@ _UNIT: Final[dict[str, Schema]] = {
     "state": {"enum": [state.value for state in UnitState]},
     "decided_at": TIME_OR_NULL,
     "reason": TEXT,
+    "finality": {"enum": [*[each.value for each in Finality], None], "description": "null: it has no result."},
+    "final_at": TIME_OR_NULL,
     "reward_microcredits": WHOLE,
     "replicas": {
         "type": "object",
         "additionalProperties": WHOLE,
-        "description": "How many replicas are in each state.",
+        "description": "How many replicas are in each state; re-runs are shown once the unit is final.",
     },
 }
 _ATTEMPT: Final[dict[str, Schema]] = {
@@ -131,12 +147,70 @@ COMPONENTS: Final[dict[str, Schema]] = {
         {
             "model": {"type": "string", "description": "A model's id."},
             "dataset": {"type": "string", "description": "A dataset's id; it needs a column for each model input."},
-            "quorum": {"type": "integer", "minimum": 1, "maximum": QUORUM_MAX, "default": 2},
+            "verification": ref("VerificationRequest"),
+            "quorum": {
+                **_QUORUM,
+                "default": QUORUM_DEFAULT,
+                "description": 'The same as verification {"quorum": …}; say one of the two.',
+            },
+            "finality": {
+                **_FINALITY,
+                "default": Finality.FINAL.value,
+                "description": "final: completed when every row is. provisional: completed when every row has a result;"
+                " rows that turn out wrong are replaced later.",
+            },
+            "assumed_adversarial_share": {**_ADVERSARIAL_SHARE, "default": ADVERSARIAL_SHARE_DEFAULT},
             "priority": {"type": "integer", "minimum": -PRIORITY_MAX, "maximum": PRIORITY_MAX, "default": 0},
             "unit_target_seconds": {"type": ["number", "null"], "maximum": UNIT_TARGET_SECONDS_MAX},
             "metadata": {"type": "object", "additionalProperties": TEXT},
         },
-        optional=("quorum", "priority", "unit_target_seconds", "metadata"),
+        optional=(
+            "verification",
+            "quorum",
+            "finality",
+            "assumed_adversarial_share",
+            "priority",
+            "unit_target_seconds",
+            "metadata",
+        ),
+    ),
+    "VerificationRequest": {
+        "description": "docs/how-to/choose-a-verification-level.md",
+        "oneOf": [
+            thing({"level": {"enum": [level.value for level in VerificationLevel if level is not _BY_QUORUM]}}),
+            thing({"quorum": _QUORUM}),
+        ],
+    },
+    "Verification": thing(
+        {
+            "level": _LEVEL,
+            "audit_factor": {**_NUMBER_OR_NULL, "description": "c; null at levels without audits."},
+            "audit_factor_held": {
+                **_NUMBER_OR_NULL,
+                "description": "Less than c where cars instead of anchors ran a vehicle's first results again.",
+            },
+            "assumed_adversarial_share": _ADVERSARIAL_SHARE,
+            "expected_wrong_share": {
+                **_NUMBER_OR_NULL,
+                "description": "assumed_adversarial_share / audit_factor_held; `meaning` says of what.",
+            },
+            "meaning": TEXT,
+            "audits": thing(
+                dict.fromkeys(("run", "open", "passed", "failed", "inconclusive"), WHOLE),
+                description="Re-runs of this batch's results. passed, failed and inconclusive sum to `run`.",
+            ),
+            "anchor_runs": WHOLE,
+            "replication": {
+                **_NUMBER_OR_NULL,
+                "description": "Executions for each unit with a result, re-runs included, over its first 2,048 units"
+                " (units are leased in random order).",
+            },
+            "rows": thing(
+                dict.fromkeys(("provisional", "final", "revoked"), WHOLE),
+                description="provisional and final sum to counts.succeeded; revoked counts how often a row was taken"
+                " back so far.",
+            ),
+        }
     ),
     "Counts": thing(
         dict.fromkeys(("total", "pending", "running", "succeeded", "failed", "cancelled", "expired"), WHOLE),
@@ -151,6 +225,10 @@ COMPONENTS: Final[dict[str, Schema]] = {
             "dataset": TEXT,
             **_PROGRESS,
             "quorum": WHOLE,
+            "finality": _FINALITY,
+            "verification": ref("Verification"),
+            "result_revision": {**WHOLE, "description": "How often finished files were taken back."},
+            "notices": a_list(thing({"at": TIME, "code": TEXT, "text": TEXT})),
             "priority": {"type": "integer"},
             "unit_target_seconds": {"type": "number"},
             "unit_rows": WHOLE,

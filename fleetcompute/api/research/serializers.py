@@ -7,10 +7,13 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from workunits.domain.audits.levels import ADVERSARIAL_SHARE_DEFAULT, Finality, VerificationLevel
 from workunits.pipeline.intake import (
+    ADVERSARIAL_SHARE_MIN,
     BATCH_ROWS_DEFAULT,
     BATCH_ROWS_MAX,
     PRIORITY_MAX,
+    QUORUM_DEFAULT,
     QUORUM_MAX,
     UNIT_TARGET_SECONDS_MAX,
 )
@@ -22,6 +25,7 @@ DIMENSION_MAX: Final = 1_000_000
 # The options travel to the sandbox as one argument of a command, which the kernel bounds.
 NAMED_MAX: Final = 64
 NAME_CHARS_MAX: Final = 200
+LEVELS: Final = tuple(level.value for level in VerificationLevel if level is not VerificationLevel.QUORUM)
 _OUTPUT_MEMBERS = {"name", "comparator", "tolerance"}
 
 
@@ -74,12 +78,41 @@ class DatasetOptions(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=["parquet", "npz"])
 
 
-class BatchRequest(serializers.Serializer[Any]):
-    """The order to run a model over a dataset."""
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses members that it does not know, instead of dropping them: they are mistyped ones."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Read the members."""
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            raise serializers.ValidationError({name: ["this member is not known"] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class VerificationRequest(StrictSerializer):
+    """How sure the researcher wants to be: a level, or a number of outputs that have to agree."""
+
+    level = serializers.ChoiceField(choices=LEVELS, required=False)
+    quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the choice; it has to be exactly one."""
+        if len(attrs) != 1:
+            raise serializers.ValidationError('say {"level": …} or {"quorum": …}, one of the two')
+        return attrs
+
+
+class BatchRequest(StrictSerializer):
+    """The order to run a model over a dataset. `quorum` is the older way to say `verification: {"quorum": …}`."""
 
     model = serializers.CharField(max_length=40)
     dataset = serializers.CharField(max_length=40)
-    quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, default=2)
+    quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, required=False)
+    verification = VerificationRequest(required=False)
+    finality = serializers.ChoiceField(choices=[each.value for each in Finality], default=Finality.FINAL.value)
+    assumed_adversarial_share = serializers.FloatField(
+        min_value=ADVERSARIAL_SHARE_MIN, max_value=1.0, default=ADVERSARIAL_SHARE_DEFAULT
+    )
     priority = serializers.IntegerField(min_value=-PRIORITY_MAX, max_value=PRIORITY_MAX, default=0)
     unit_target_seconds = serializers.FloatField(
         min_value=0.01, max_value=UNIT_TARGET_SECONDS_MAX, default=None, allow_null=True
@@ -97,12 +130,16 @@ class BatchRequest(serializers.Serializer[Any]):
             )
         return value
 
-    def to_internal_value(self, data: Any) -> Any:
-        """Read the request; a member that is not known is refused, not dropped: it is a mistyped one."""
-        unknown = sorted(set(data) - set(self.fields))
-        if unknown:
-            raise serializers.ValidationError({name: ["this member is not known"] for name in unknown})
-        return super().to_internal_value(data)
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the order with one `level` and one `quorum`, however they were said."""
+        chosen = attrs.pop("verification", {})
+        if chosen and "quorum" in attrs:
+            raise serializers.ValidationError({"quorum": ["say quorum or verification, not both"]})
+        return {
+            **attrs,
+            "level": VerificationLevel(chosen.get("level", VerificationLevel.QUORUM)),
+            "quorum": chosen.get("quorum", attrs.get("quorum", QUORUM_DEFAULT)),
+        }
 
 
 def _check_names(names: Collection[str]) -> None:

@@ -1,0 +1,158 @@
+"""How sure a batch is of its results, in numbers: level and bound, audits, rows that are final, what was taken back.
+
+The bound is an expectation over the fleet, by weight. It says nothing of one batch, and nothing of provisional rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
+
+from workunits.domain.audits.draws import AuditRules, factor_without_anchors
+from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel
+from workunits.domain.audits.sequence import AuditState
+from workunits.models import AnchorRun, Audit, Batch, BatchNotice
+from workunits.store.db import fetch_all
+
+# Replication is measured on so many units of a batch: its standard error is then below a hundredth.
+UNITS_SAMPLED: Final = 2048
+NOTICES_SHOWN: Final = 20
+# Rows about the other side of an audit and about known answers judge other vehicles, not this batch's results.
+_ABOUT_OTHERS: Final = (Audit.Reason.AUDITING.value, Audit.Reason.KNOWN.value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditCounts:
+    """Audits of a batch's results. `run` are those that came to an end: passed, failed and inconclusive."""
+
+    run: int = 0
+    open: int = 0
+    passed: int = 0
+    failed: int = 0
+    inconclusive: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowFinality:
+    """Rows with a result: provisional and final ones. `revoked` counts how often a row was taken back so far."""
+
+    provisional: int
+    final: int
+    revoked: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchVerification:
+    """The numbers of a batch.
+
+    Attributes:
+        audit_factor: c; None at levels without audits.
+        factor_held: what the bound is computed with: c, or less where cars instead of anchors ran the first results of
+            a vehicle's life again, for a car may be a friend's.
+        expected_wrong_share: f / `factor_held`; None at levels without audits.
+        replication: executions for each unit with a result, re-runs included; None where there is none yet.
+    """
+
+    level: VerificationLevel
+    audit_factor: float | None
+    factor_held: float | None
+    adversarial_share: float
+    expected_wrong_share: float | None
+    audits: AuditCounts
+    anchor_runs: int
+    replication: float | None
+    rows: RowFinality
+    notices: list[BatchNotice] = field(default_factory=list)
+
+
+def get_verification(batch: Batch) -> BatchVerification:
+    """Return the numbers of one batch; its `progress` is read."""
+    return list_verifications([batch])[batch.pk]
+
+
+def list_verifications(batches: Sequence[Batch]) -> dict[int, BatchVerification]:
+    """Return the numbers of these batches; four statements for all."""
+    ids = [batch.pk for batch in batches]
+    audits, unanchored = _count_audits(ids)
+    runs = dict(
+        AnchorRun.objects.filter(batch_id__in=ids, state=AnchorRun.State.DONE)
+        .order_by()
+        .values_list("batch_id")
+        .annotate(Count("id"))
+    )
+    replications, notices = _measure_replication(ids), _list_notices(ids)
+    rules = AuditRules(friend_share=settings.FLEET.audit_friend_ratio)
+    found = {}
+    for batch in batches:
+        level = VerificationLevel(batch.level)
+        factor = AUDIT_FACTOR.get(level)
+        held = factor_without_anchors(level, rules) if factor is not None and batch.pk in unanchored else factor
+        found[batch.pk] = BatchVerification(
+            level=level,
+            audit_factor=factor,
+            factor_held=held,
+            adversarial_share=batch.adversarial_share,
+            expected_wrong_share=None if held is None else batch.adversarial_share / held,
+            audits=audits.get(batch.pk, AuditCounts()),
+            anchor_runs=runs.get(batch.pk, 0),
+            replication=replications.get(batch.pk),
+            rows=count_finality(batch),
+            notices=notices.get(batch.pk, []),
+        )
+    return found
+
+
+def count_finality(batch: Batch) -> RowFinality:
+    """Return how many of the batch's rows are provisional and final; the two sum to those that succeeded."""
+    progress = batch.progress
+    return RowFinality(
+        provisional=progress.rows_validated - progress.rows_final,
+        final=progress.rows_final,
+        revoked=progress.rows_revoked,
+    )
+
+
+def _count_audits(batch_ids: Sequence[int]) -> tuple[dict[int, AuditCounts], set[int]]:
+    """Return the counts, and which batches have results that an anchor should have run again and a car did."""
+    counts: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    unanchored: set[int] = set()
+    rows = (
+        Audit.objects.filter(batch_id__in=batch_ids)
+        .exclude(reason__in=_ABOUT_OTHERS)
+        .order_by()
+        .values_list("batch_id", "state", "reason", "needs")
+        .annotate(Count("id"))
+    )
+    for batch_id, state, reason, needs, count in rows:
+        counts[batch_id][state] += count
+        if reason == Audit.Reason.YOUNG and needs != Audit.Needs.ANCHOR and state != AuditState.VOID:
+            unanchored.add(batch_id)
+    return {batch_id: _as_counts(by_state) for batch_id, by_state in counts.items()}, unanchored
+
+
+def _as_counts(by_state: dict[str, int]) -> AuditCounts:
+    ended = (by_state[AuditState.PASSED], by_state[AuditState.FAILED], by_state[AuditState.INCONCLUSIVE])
+    passed, failed, inconclusive = ended
+    return AuditCounts(
+        run=sum(ended), open=by_state[AuditState.OPEN], passed=passed, failed=failed, inconclusive=inconclusive
+    )
+
+
+def _measure_replication(batch_ids: Sequence[int]) -> dict[int, float]:
+    rows = fetch_all("count_executions", {"batches": list(batch_ids), "units_max": UNITS_SAMPLED})
+    return {batch_id: executions / units for batch_id, units, executions in rows if units}
+
+
+def _list_notices(batch_ids: Sequence[int]) -> dict[int, list[BatchNotice]]:
+    newest = Window(RowNumber(), partition_by=F("batch_id"), order_by=[F("at").desc(), F("id").desc()])
+    numbered = BatchNotice.objects.filter(batch_id__in=batch_ids).annotate(place=newest)
+    found: dict[int, list[BatchNotice]] = defaultdict(list)
+    for notice in numbered.filter(place__lte=NOTICES_SHOWN).order_by("batch_id", "-at", "-id"):
+        found[notice.batch_id].append(notice)
+    return found
