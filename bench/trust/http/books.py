@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import numpy as np
 from bench.trust.http import truth
 from bench.trust.http.car import Reported
 from bench.trust.http.options import HttpOptions
+from bench.trust.statistics.interval import gamma_interval
 
 Key = tuple[int, int, int, int]  # batch, unit, owner, attempt
 
@@ -87,13 +89,17 @@ class Books:
         final = sum(weight for *_, is_final, weight in units if is_final)
         accepted = sum(weight for *_, weight in units)
         wrong = [
-            (is_final, weight)
+            (is_final, owner_id, weight)
             for number, owner_id, attempt, is_final, weight in units
             if self._is_wrong.get((batch_id, number, owner_id, attempt), False)
         ]
+        wrong_final: Counter[int] = Counter()
+        for is_final, owner_id, weight in wrong:
+            wrong_final[owner_id] += weight if is_final else 0
         return {
-            "accepted_wrong": _share(sum(weight for is_final, weight in wrong if is_final), final),
-            "accepted_wrong_with_provisional": _share(sum(weight for _, weight in wrong), accepted),
+            "accepted_wrong": _share(sum(wrong_final.values()), final),
+            "accepted_wrong_ci95": list(gamma_interval(wrong_final.values(), final)) if final else None,
+            "accepted_wrong_with_provisional": _share(sum(weight for *_, weight in wrong), accepted),
             **self._ever_believed(batch_id),
             **_count_work(batch_id),
             "detection_delay_units": self._detection_delay(),

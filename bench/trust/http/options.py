@@ -21,6 +21,7 @@ class HttpOptions:
         unit_seconds: how long one takes a car, in virtual time; the default is 36 a day.
         days_max: after so many virtual days a run ends, whatever is unfinished.
         tick_seconds: how often the periodic tasks run, in virtual time, where beat would run them more often.
+        anchors: whether an operator's machine is there.
         inline: whether outputs travel inside the sync; else cars commit to them and upload what they are asked for.
         seed: of cars, their lies and their pace, and of the server's draws.
     """
@@ -32,6 +33,7 @@ class HttpOptions:
     unit_seconds: float = 2400.0
     days_max: float = 40.0
     tick_seconds: float = 900.0
+    anchors: bool = True
     inline: bool = True
     seed: int = 1
 

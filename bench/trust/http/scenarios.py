@@ -19,6 +19,7 @@ from bench.trust.http.behaviours import (
     Ring,
     Sleeper,
 )
+from workunits.domain.audits.levels import expected_wrong_share, is_audited
 
 CLASSES: Final = ("cpu-fp32-ort1.32-avx2", "cpu-fp32-ort1.32-avx512", "cpu-fp32-ort1.32-neon")
 BROKEN_CLASS: Final = "cpu-fp32-ort1.32-avx512vnni"
@@ -39,6 +40,12 @@ class Scenario:
     def fleet(self) -> str:
         """The fleet in words."""
         return " and ".join(f"{share:.0%} {who}" for who, share in self.adversaries.items()) or "honest"
+
+    @property
+    def bound(self) -> float:
+        """The expected share of wrong weight among final results: f/c, and for a quorum q that friends fill it, f**q."""
+        share = sum(self.adversaries.values())
+        return expected_wrong_share(self.level, share) if is_audited(self.level) else share**self.quorum
 
     def cast(self, cars: int, rng: random.Random) -> list[Honest]:
         """Return a behaviour for each car, adversaries among the others at random; at least one of each kind."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.dispatch.http import KeptConnection
 from bench.measure.installation import fresh_home
+from bench.trust.http import truth
 from bench.trust.http.chance import seeded
 from bench.trust.http.clock import VirtualClock
 from bench.trust.http.options import HttpOptions, decode_options
@@ -27,7 +28,14 @@ def main(argument: str) -> None:
     unset = ("DATABASE_URL", "CELERY_BROKER_URL", "CACHE_URL", "BLOB_STORE_URL", "FLEET_HOME")
     environ = {name: value for name, value in os.environ.items() if name not in unset}
     with fresh_home() as home, Services(home, with_valkey=False, is_durable=False, environ=environ) as services:
-        os.environ.update(services.env, DJANGO_SETTINGS_MODULE="bench.trust.http.settings", FLEET_LOG_LEVEL="ERROR")
+        weights = home / "weights.json"
+        weights.write_text(truth.describe(), encoding="utf-8")
+        os.environ.update(
+            services.env,
+            DJANGO_SETTINGS_MODULE="bench.trust.http.settings",
+            FLEET_LOG_LEVEL="ERROR",
+            BENCH_WEIGHTS=str(weights),
+        )
         import django
         from django.core.management import call_command
         from django.db import connection
@@ -79,9 +87,17 @@ def run_scenario(scenario: Scenario, options: HttpOptions, kept: KeptConnection,
         "requests": depot.tally["requests"],
         "outcomes": {name: count for name, count in sorted(depot.tally.items()) if name != "requests"},
         "complaints": depot.problems,
-        "met": not (depot.problems or figures["problems"]) and figures["rows_once"],
+        "bound": scenario.bound,
+        "met": _is_met(scenario, figures, depot.problems),
         "errors": depot.tally["problems"] + len(figures["problems"]),
     }
+
+
+def _is_met(scenario: Scenario, figures: dict[str, Any], complaints: list[str]) -> bool:
+    """Whether no book is wrong, every row is in the file once, and wrong results do not exceed what was promised."""
+    if complaints or figures["problems"] or not figures["rows_once"] or figures["accepted_wrong_ci95"] is None:
+        return False
+    return bool(figures["accepted_wrong_ci95"][0] <= scenario.bound)
 
 
 def _empty_tables() -> None:

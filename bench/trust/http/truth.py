@@ -7,6 +7,7 @@ input, so that two classes never agree by digest and always do by distance.
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,8 @@ OUTPUT: Final[dict[str, Any]] = {
 # A unit keeps the reference car busy for its minute.
 FLOPS_PER_ROW: Final = 375_000_000_000
 
+SCALE: Final = 4.0
+
 _weights = np.random.default_rng(20).normal(size=(FEATURES, CLASSES))
 
 
@@ -37,12 +40,17 @@ def make_inputs(rows: int, seed: int) -> Rows:
 
 def compute(inputs: Rows) -> Rows:
     """Return the right logits, rounded once."""
-    return (np.tanh(inputs.astype(np.float64)) @ _weights * 4.0).astype(np.float32)
+    return (np.tanh(inputs.astype(np.float64)) @ _weights * SCALE).astype(np.float32)
+
+
+def describe() -> str:
+    """Return the network as the anchors' command reads it."""
+    return json.dumps({"weights": _weights.tolist(), "scale": SCALE, "output": OUTPUT["name"]})
 
 
 def compute_in_half(inputs: Rows) -> Rows:
     """Return what a car computes that runs the model in half precision."""
-    half = np.tanh(inputs.astype(np.float16)) @ _weights.astype(np.float16) * np.float16(4.0)
+    half = np.tanh(inputs.astype(np.float16)) @ _weights.astype(np.float16) * np.float16(SCALE)
     return half.astype(np.float32)
 
 
