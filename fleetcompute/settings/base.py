@@ -30,6 +30,9 @@ BLOB_STORE_URL: str = env.blob_store_url()
 FLEET_ADMISSION_REQUIRED: bool = env.flag("FLEET_ADMISSION_REQUIRED", default=True)
 # The admission service's own folder: keys, repository, log. No web process can or needs to read it.
 FLEET_ADMISSION_FOLDER = env.admission_folder()
+# How an anchor starts the vehicle client, whose confined runner runs units again, and where both keep files meanwhile.
+FLEET_ANCHOR_COMMAND: tuple[str, ...] = env.anchor_command()
+FLEET_ANCHOR_FOLDER = env.anchor_folder()
 
 SECRET_KEY: str = env.secret_key()
 DEBUG = False

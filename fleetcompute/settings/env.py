@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,6 +127,23 @@ def director_key() -> bytes:
 def admission_folder() -> Path:
     """Return the folder of the admission service: FLEET_ADMISSION_FOLDER, else `admission` in FLEET_HOME."""
     return Path(text("FLEET_ADMISSION_FOLDER") or fleet_home() / "admission").expanduser().absolute()
+
+
+def anchor_command() -> tuple[str, ...]:
+    """Return how the vehicle client is started: FLEET_ANCHOR_COMMAND as a shell would read it, else this Python's."""
+    value = text("FLEET_ANCHOR_COMMAND")
+    if value is None:
+        return (sys.executable, "-m", "fleetclient")
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"FLEET_ANCHOR_COMMAND cannot be read: {error}.") from None
+    return tuple(words)
+
+
+def anchor_folder() -> Path:
+    """Return the folder of an anchor on this machine: FLEET_ANCHOR_FOLDER, else `anchor` in FLEET_HOME."""
+    return Path(text("FLEET_ANCHOR_FOLDER") or fleet_home() / "anchor").expanduser().absolute()
 
 
 def currency() -> str:

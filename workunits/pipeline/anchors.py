@@ -1,0 +1,130 @@
+"""Anchors: an operator's machine runs again what audits, disputes and calibration ask for.
+
+In: a waiting run. Out: its output as a blob, for the stage that resolves audits. Moves: anchor run WAITING -> RUNNING
+-> DONE, back to WAITING for another try, or FAILED. No transaction is open while a unit runs: the claim is a row, and
+one of an anchor that died is taken again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import ClassVar, Final
+
+from django.conf import settings
+from django.db import transaction
+
+from workunits.domain.errors import FleetError
+from workunits.pipeline.rerun import AnchorUnfit, Rerun, RunStopped, check_machine, run_unit
+from workunits.store.anchors import (
+    ClaimedRun,
+    claim_run,
+    fail_run,
+    finish_run,
+    give_back_run,
+    had_problem,
+    note_machine,
+    release_lost_runs,
+)
+from workunits.store.blobs import get_blob_store, record_blob
+from workunits.store.board import get_contract
+
+log = logging.getLogger(__name__)
+
+# A machine that cannot run anything is looked at again after this, and has no run meanwhile.
+UNFIT_REST: Final = timedelta(minutes=1)
+
+
+class InputDamaged(FleetError):
+    """The unit's input in the blob store is not the one that was cut."""
+
+    code: ClassVar[str] = "input_damaged"
+
+
+def run_next(*, worker: str, now: datetime, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    """Run the unit that is wanted most; return whether there was one. `worker`: this machine's name.
+
+    What a machine cannot do is logged and noted at it, and its run is another's then. `should_stop` is asked while a
+    unit runs: the unit is broken off and waits again.
+    """
+    if had_problem(worker, now - UNFIT_REST):
+        return False
+    command = settings.FLEET_ANCHOR_COMMAND
+    try:
+        class_name = check_machine(command)
+    except AnchorUnfit as problem:
+        _note_unfit(worker, problem, now)
+        return False
+    note_machine(worker, now, comparison_class=class_name)
+    release_lost_runs(now)
+    run = claim_run(worker, now)
+    if run is None:
+        return False
+    began_at = time.monotonic()
+
+    def ended_at() -> datetime:
+        return now + timedelta(seconds=time.monotonic() - began_at)
+
+    try:
+        _run(run, worker, command=command, now=now, ended_at=ended_at, should_stop=should_stop)
+    except RunStopped:
+        give_back_run(run, worker)
+    except AnchorUnfit as problem:
+        check_machine.cache_clear()
+        fail_run(run, worker, reason=str(problem), now=ended_at())
+        _note_unfit(worker, problem, ended_at())
+    except FleetError as problem:
+        log.warning("unit %s of batch %s cannot be run: %s", run.unit_number, run.batch_id, problem)
+        fail_run(run, worker, reason=str(problem), now=ended_at())
+    return True
+
+
+def _run(
+    run: ClaimedRun,
+    worker: str,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    ended_at: Callable[[], datetime],
+    should_stop: Callable[[], bool],
+) -> None:
+    contract, blobs = get_contract(run.batch_id), get_blob_store()
+    unit_input = blobs.read(run.shard_sha256, run.byte_start, run.byte_end)
+    if hashlib.sha256(unit_input).digest() != run.input_digest:
+        raise InputDamaged
+    class_name = check_machine(command)
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=settings.FLEET_ANCHOR_FOLDER) as folder,
+        blobs.local_path(contract["model"]["sha256"]) as model,
+    ):
+        done = run_unit(
+            command,
+            Path(folder),
+            contract=contract,
+            model=model,
+            unit_input=unit_input,
+            rows=run.rows,
+            beat=lambda seconds: note_machine(worker, now + timedelta(seconds=seconds), comparison_class=class_name),
+            should_stop=should_stop,
+        )
+        _keep(run, worker, done, ended_at)
+
+
+def _keep(run: ClaimedRun, worker: str, done: Rerun, ended_at: Callable[[], datetime]) -> None:
+    stored = get_blob_store().put_file(done.path)
+    at = ended_at()
+    with transaction.atomic():
+        record_blob(stored, at)
+        finish_run(
+            run, worker, sha256=stored.sha256, comparison_class=done.comparison_class, seconds=done.seconds, now=at
+        )
+
+
+def _note_unfit(worker: str, problem: AnchorUnfit, now: datetime) -> None:
+    log.error("this machine cannot run units: %s", problem)
+    note_machine(worker, now, problem=str(problem))
