@@ -1,4 +1,4 @@
-"""The programs of the project that the supervisor runs beside the services: web, worker, beat and admission."""
+"""The programs of the project that the supervisor runs beside the services: web, worker, beat, admission and anchor."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ def admission(*, origin: str) -> Program:
         f"--poll-seconds={ADMISSION_POLL_SECONDS}",
     )
     return Program(name="admission", log_name="admission.log", argv=(*argv, *options))
+
+
+def anchor() -> Program:
+    """Return an anchor: it runs units again, in the vehicle client's confined runner, as audits and disputes ask for.
+
+    Where this machine cannot confine a model it says so, rests, and looks again.
+    """
+    argv = (sys.executable, "manage.py", "anchor", "--name=embedded")
+    return Program(name="anchor", log_name="anchor.log", argv=argv)
 
 
 def answers_http(host: str, port: int) -> bool:

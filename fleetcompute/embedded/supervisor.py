@@ -163,6 +163,7 @@ class SupervisorProcess:
         web = programs.web(host=options.host, port=self.port, workers=options.web_workers, threads=options.web_threads)
         self._start(web)
         self._start(programs.admission(origin=self.web_url))
+        self._start(programs.anchor())
         if self.services.broker_url:
             self._start(programs.worker(concurrency=options.worker_concurrency))
             self._start(programs.beat(self.home))

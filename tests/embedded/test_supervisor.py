@@ -1,4 +1,4 @@
-"""The whole installation: web, worker, beat and admission over both services, crashes, and ends of every kind."""
+"""The whole installation: every program over both services, crashes, and ends of every kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fleetcompute.embedded.process import wait_until
 from fleetcompute.embedded.programs import answers_http
 from tests.embedded.helpers import are_all_gone, run_cli, with_descendants
 
-PROGRAMS = {"supervisor", "PostgreSQL", "Valkey", "web", "worker", "beat", "admission"}
+PROGRAMS = {"supervisor", "PostgreSQL", "Valkey", "web", "worker", "beat", "admission", "anchor"}
 
 
 def start(home: Path) -> Supervisor:
