@@ -43,7 +43,7 @@ class Scenario:
 
     @property
     def bound(self) -> float:
-        """The expected share of wrong weight among final results: f/c, and for a quorum q that friends fill it, f**q."""
+        """The expected share of wrong weight among final results: f/c; for a quorum q, that friends fill it: f**q."""
         share = sum(self.adversaries.values())
         return expected_wrong_share(self.level, share) if is_audited(self.level) else share**self.quorum
 
