@@ -323,6 +323,7 @@ class Migration(migrations.Migration):
                 ("weight_before", models.BigIntegerField(null=True)),
                 ("weight_after", models.BigIntegerField(null=True)),
                 ("detail", models.CharField(blank=True, default="", max_length=300)),
+                ("scopes", models.JSONField(blank=True, db_default=[], default=list)),
             ],
             options={
                 "db_table": "trust_event",
@@ -356,6 +357,12 @@ class Migration(migrations.Migration):
                         base_field=models.DateTimeField(), default=list, size=None
                     ),
                 ),
+                (
+                    "life_ends",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), db_default=[], default=list, size=None
+                    ),
+                ),
                 ("quarantined_at", models.DateTimeField(blank=True, null=True)),
                 ("reason", models.CharField(blank=True, default="", max_length=300)),
                 ("appeal", models.TextField(blank=True, default="")),
@@ -379,6 +386,7 @@ class Migration(migrations.Migration):
                 ("weighed_at", models.DateTimeField()),
                 ("last_commit_at", models.DateTimeField()),
                 ("final_sequence", models.BigIntegerField(default=0)),
+                ("provisional_since", models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 "verbose_name_plural": "vehicle trust",
@@ -759,6 +767,14 @@ class Migration(migrations.Migration):
             model_name="vehicletrust",
             constraint=models.CheckConstraint(
                 condition=models.Q(("weight_microcredits__gte", 0)), name="vehicle_trust_not_negative"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="vehicletrust",
+            index=models.Index(
+                condition=models.Q(("provisional_since__isnull", False)),
+                fields=["provisional_since"],
+                name="vehicle_trust_on_hold",
             ),
         ),
         migrations.RunSQL(load_sql("schema/0007_verification")),

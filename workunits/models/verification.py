@@ -18,7 +18,8 @@ from workunits.models.vehicles import Vehicle
 class VehicleStanding(models.Model):
     """Where a vehicle stands, over all levels. No row: nothing was ever judged.
 
-    `folded_sequence`: up to which of its commitments trust was folded. `resets`: when it lost a dispute.
+    `folded_sequence`: up to which of its commitments trust was folded. `resets`: when it lost a dispute;
+    `life_ends`, beside it: its last commitment then, with which that life of its trust ended.
     """
 
     vehicle = models.OneToOneField(Vehicle, primary_key=True, on_delete=models.CASCADE, related_name="standing")
@@ -27,6 +28,7 @@ class VehicleStanding(models.Model):
     )
     folded_sequence = models.BigIntegerField(default=0)
     resets = ArrayField(models.DateTimeField(), default=list)
+    life_ends = ArrayField(models.BigIntegerField(), default=list, db_default=[])
     quarantined_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300, default="", blank=True)
     appeal = models.TextField(default="", blank=True)
@@ -48,8 +50,9 @@ class VehicleStanding(models.Model):
 class VehicleTrust(models.Model):
     """Accepted weight of a vehicle at one level: in all (`model_id` 0 and no class), in a class, or for a model there.
 
-    `weight_microcredits` is what it was worth at `weighed_at`; it decays from then on. `final_sequence` is kept in the
-    first of the three rows only: up to which commitment the level's results are final.
+    `weight_microcredits` is what it was worth at `weighed_at`; it decays from then on. Kept in the first of the three
+    rows only: `final_sequence`, up to which commitment the level's results are final, and `provisional_since`, when the
+    oldest result behind it was committed.
     """
 
     vehicle = models.ForeignKey(Vehicle, on_delete=models.CASCADE, related_name="trust")
@@ -60,6 +63,7 @@ class VehicleTrust(models.Model):
     weighed_at = models.DateTimeField()
     last_commit_at = models.DateTimeField()
     final_sequence = models.BigIntegerField(default=0)
+    provisional_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "vehicle_trust"
@@ -70,10 +74,20 @@ class VehicleTrust(models.Model):
             ),
             models.CheckConstraint(name="vehicle_trust_not_negative", condition=Q(weight_microcredits__gte=0)),
         ]
+        indexes = [
+            models.Index(
+                name="vehicle_trust_on_hold",
+                fields=["provisional_since"],
+                condition=Q(provisional_since__isnull=False),
+            ),
+        ]
 
 
 class TrustEvent(models.Model):
-    """Immutable. What changed a vehicle's trust, and why; what an operator and its owner read."""
+    """Immutable. What changed a vehicle's trust, and why; what an operator and its owner read.
+
+    A reset keeps in `scopes` what it took: a list of level, model id, comparison class and weight.
+    """
 
     class Kind(models.TextChoices):
         """What happened."""
@@ -100,6 +114,7 @@ class TrustEvent(models.Model):
     weight_before = models.BigIntegerField(null=True)
     weight_after = models.BigIntegerField(null=True)
     detail = models.CharField(max_length=300, default="", blank=True)
+    scopes = models.JSONField(default=list, blank=True, db_default=[])
 
     class Meta:
         db_table = "trust_event"
