@@ -84,7 +84,12 @@ class DrawRule:
 
 def make_draw_rule(level: VerificationLevel, weights: TrustWeights, rules: AuditRules, *, is_watched: bool) -> DrawRule:
     """Return the rule for a report that begins with these weights. A watched vehicle is always audited."""
-    factor, honest_share = AUDIT_FACTOR[level], 1.0 - rules.friend_share
+    return make_rule_of_factor(AUDIT_FACTOR[level], weights, rules, is_watched=is_watched)
+
+
+def make_rule_of_factor(factor: float, weights: TrustWeights, rules: AuditRules, *, is_watched: bool) -> DrawRule:
+    """Return the rule of a level with this c."""
+    honest_share = 1.0 - rules.friend_share
     believed = min(weights.level, weights.comparison_class)
     # The counter of one model finds faults. Its auditors need no allowance for friends: nobody's fault has any.
     reserves = (honest_share * weights.level / factor, weights.model / rules.model_factor)
