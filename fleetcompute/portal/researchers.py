@@ -11,8 +11,10 @@ from django.shortcuts import render
 from fleetcompute.portal.session import user_id_of
 from workunits.models import Batch
 from workunits.selectors import batches as selectors
+from workunits.selectors import verification
 
 BATCHES_SHOWN = 50
+BAR_WIDTH = 1000
 
 
 @login_required
@@ -29,10 +31,30 @@ def batch(request: HttpRequest, public_id: str) -> HttpResponse:
     found = selectors.list_member_batches(user_id_of(request)).filter(public_id=public_id).first()
     if found is None:
         raise Http404
-    return render(request, "batch.html", _with_counts(found, selectors.count_running_rows([found])[found.pk]))
+    shown = _with_counts(found, selectors.count_running_rows([found])[found.pk])
+    return render(request, "batch.html", {**shown, "verification": verification.get_verification(found)})
 
 
 def _with_counts(row: Batch, running_rows: int) -> dict[str, Any]:
-    counts = selectors.count_rows(row, running_rows)
+    counts, finality = selectors.count_rows(row, running_rows), verification.count_finality(row)
     done = counts.total - counts.pending - counts.running
-    return {"batch": row, "counts": counts, "done": done, "percent": 100 * done // counts.total}
+    ended = counts.failed + counts.cancelled + counts.expired
+    return {
+        "batch": row,
+        "counts": counts,
+        "finality": finality,
+        "done": done,
+        "percent": 100 * done // counts.total,
+        "bar": _bar(counts.total, final=finality.final, provisional=finality.provisional, ended=ended),
+    }
+
+
+def _bar(total: int, **parts: int) -> list[dict[str, Any]]:
+    """Return the parts of a bar that is `BAR_WIDTH` wide, one behind the other."""
+    shown, start = [], 0
+    for name, rows in parts.items():
+        end = start + rows
+        first, last = BAR_WIDTH * start // total, BAR_WIDTH * end // total
+        shown.append({"name": name, "start": first, "width": last - first})
+        start = end
+    return shown

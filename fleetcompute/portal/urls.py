@@ -15,6 +15,7 @@ urlpatterns = [
     path("pair", pairing.pair, name="pair"),
     path("cars/<public_id:public_id>/remove", owners.remove_car, name="remove_car"),
     path("cars/<public_id:public_id>/one-computer", owners.clear_clone, name="clear_clone"),
+    path("cars/<public_id:public_id>/appeal", owners.appeal, name="appeal"),
     path("batches", researchers.batches, name="batches"),
     path("batches/<public_id:public_id>", researchers.batch, name="batch"),
 ]

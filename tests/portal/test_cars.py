@@ -41,9 +41,13 @@ def test_credits_are_what_the_ledger_and_the_pending_items_say(browser, owner) -
     car.lease(2)
     car.report_all()
     validate_ready(now=NOW)
-    assert get_credits(owner.pk) == OwnerCredits(earned_microcredits=0, pending_microcredits=100)
+    assert get_credits(owner.pk) == OwnerCredits(
+        earned_microcredits=0, provisional_microcredits=0, pending_microcredits=100
+    )
     settle_credit(now=NOW)
-    assert get_credits(owner.pk) == OwnerCredits(earned_microcredits=100, pending_microcredits=0)
+    assert get_credits(owner.pk) == OwnerCredits(
+        earned_microcredits=100, provisional_microcredits=0, pending_microcredits=0
+    )
     assert "<dd>0.0001</dd>" in browser.get("/").content.decode()
 
 

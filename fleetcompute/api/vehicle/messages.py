@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fleetcompute.api.errors import Malformed
+from workunits.domain.audits.standing import Standing
 from workunits.pipeline.dispatch import Lease, SyncAnswer
 from workunits.pipeline.identity import SaidOfItself
 from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
@@ -59,6 +60,27 @@ CLONE_MESSAGE = OwnerMessage(
     "Two computers use this car's key in turn, so it gets no work. Stop the copy, or renew the key on this car, which"
     " shuts it out; then say in the portal that this car is the only one.",
 )
+
+STANDING_MESSAGES: Final[dict[Standing, OwnerMessage]] = {
+    Standing.WATCHED: OwnerMessage(
+        "warning",
+        "watched",
+        "Results of this car were wrong when they were run again. For now all of its results are checked, so that its"
+        " credits become available later than usual. The portal says more.",
+    ),
+    Standing.QUARANTINED: OwnerMessage(
+        "error",
+        "quarantined",
+        "This car is held back and gets no work. The portal says why and what it means for the credits, and takes an"
+        " appeal.",
+    ),
+}
+
+
+def list_messages(standing: Standing, *, is_suspected: bool) -> list[OwnerMessage]:
+    """Return what the owner is told with this answer."""
+    said = [CLONE_MESSAGE] if is_suspected else []
+    return [*said, STANDING_MESSAGES[standing]] if standing in STANDING_MESSAGES else said
 
 
 def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: int) -> SyncRequest:

@@ -20,7 +20,7 @@ from fleetcompute.api.throttles import caller_network
 from fleetcompute.api.vehicle import frames
 from fleetcompute.api.vehicle.answers import signed_answer
 from fleetcompute.api.vehicle.guard import authenticate, vehicle_view
-from fleetcompute.api.vehicle.messages import CLONE_MESSAGE, read_self, read_sync, write_answer
+from fleetcompute.api.vehicle.messages import list_messages, read_self, read_sync, write_answer
 from workunits.domain.errors import FleetError
 from workunits.domain.pacing import next_sync_seconds
 from workunits.pipeline.clusters import note_network
@@ -79,7 +79,7 @@ def sync(request: HttpRequest) -> HttpResponseBase:
         jitter_ratio=policy.sync_jitter_ratio,
         draw=random.random(),  # noqa: S311 - spreads load, guards nothing
     )
-    messages = [CLONE_MESSAGE] if recognition.is_suspected else []
+    messages = list_messages(vehicle.standing, is_suspected=recognition.is_suspected)
     body = frames.write_frame(
         write_answer(answer, now=now, vehicle=vehicle.public_id, rules=vehicle.rules, messages=messages)
     )

@@ -46,6 +46,12 @@ def as_credits(microcredits: int) -> str:
     return f"-{text}" if microcredits < 0 else text
 
 
+@register.filter(name="percent")
+def as_percent(share: float) -> str:
+    """Write a share in per cent, with two significant digits and no more zeros than it needs."""
+    return f"{float(f'{100 * share:.2g}'):.10f}".rstrip("0").rstrip(".") + " %"
+
+
 @register.filter(name="reason")
 def as_reason(code: str) -> str:
     """Write a reason code in words."""
