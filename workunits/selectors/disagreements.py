@@ -1,0 +1,181 @@
+"""Audits that were lost, left undecided, or needed the tensors: lists for operators, and one with what differs.
+
+A detail reads a bounded part of each output: of a large one only the first rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+
+from workunits.domain.audits.sequence import AuditState
+from workunits.domain.comparison import OutputSpec
+from workunits.domain.differences import TensorDifference, describe_differences, read_rows
+from workunits.domain.replicas import ANCHOR_OWNER_ID
+from workunits.domain.tensors import HEADER_BYTES_MAX, LENGTH_BYTES, Tensor
+from workunits.models import AnchorRun, Audit
+from workunits.store.batches import get_comparison_specs
+from workunits.store.blobs import BlobMissing, get_blob_store
+from workunits.store.db import fetch_all
+
+DISAGREEMENTS_SHOWN: Final = 50
+OUTPUT_BYTES_READ: Final = 2 * 1024 * 1024
+# The words for the sides; the result that is audited comes first, the anchor last.
+RESULT, AUDITOR, ANCHOR = "result", "auditor", "anchor"
+# As the index audit_disagreement has it, so that the planner can tell.
+_DISAGREES: Final = Q(state__in=[AuditState.FAILED.value, AuditState.INCONCLUSIVE.value]) | Q(
+    stage__in=[Audit.Stage.TENSORS.value, Audit.Stage.ANCHOR.value]
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisagreementFilter:
+    """What to list; empty values filter nothing. `comparison_class` is that of either side."""
+
+    state: str = ""
+    stage: str = ""
+    level: int | None = None
+    batch: str = ""
+    model: str = ""
+    vehicle: str = ""
+    comparison_class: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One output. `problem` says why its bytes are not here; `has_all` is False where only the first rows were read."""
+
+    name: str
+    owner_id: int
+    state: str
+    comparison_class: str
+    seconds: float | None
+    tensors: dict[str, Tensor] | None
+    has_all: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disagreement:
+    """An audit with the outputs that it was about. `differences` is empty where fewer than two outputs are here."""
+
+    audit: Audit
+    sides: list[Side]
+    specs: tuple[OutputSpec, ...]
+    differences: list[TensorDifference]
+    runs: list[AnchorRun]
+
+
+def list_disagreements(wanted: DisagreementFilter, *, before: int | None = None) -> tuple[list[Audit], bool]:
+    """Return the newest disagreements, those older than the audit `before`, and whether there are more."""
+    rows = _filtered(wanted).select_related("batch", "batch__model", "vehicle").order_by("-id")
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    found = list(rows[: DISAGREEMENTS_SHOWN + 1])
+    return found[:DISAGREEMENTS_SHOWN], len(found) > DISAGREEMENTS_SHOWN
+
+
+def _filtered(wanted: DisagreementFilter) -> QuerySet[Audit]:
+    named = {
+        "state": wanted.state,
+        "stage": wanted.stage,
+        "level": wanted.level,
+        "batch__public_id": wanted.batch,
+        "batch__model__public_id": wanted.model,
+        "vehicle__public_id": wanted.vehicle,
+        "created_at__gte": wanted.since,
+    }
+    rows = Audit.objects.filter(_DISAGREES, **{name: value for name, value in named.items() if value not in ("", None)})
+    if wanted.comparison_class:
+        either = Q(primary_class=wanted.comparison_class) | Q(auditor_class=wanted.comparison_class)
+        rows = rows.filter(either)
+    return rows
+
+
+def get_disagreement(audit_id: int) -> Disagreement | None:
+    """Return an audit with what differs between its outputs; None where there is no such audit."""
+    audit = Audit.objects.select_related("batch", "batch__model", "vehicle").filter(id=audit_id).first()
+    if audit is None:
+        return None
+    # Tolerances may depend on the class; the verdict went by the audited side's.
+    specs = get_comparison_specs(audit.batch_id, audit.primary_class)
+    sides = _read_sides(audit, specs)
+    here = {side.name: side.tensors for side in sides if side.tensors is not None}
+    rows = min((len(tensors[specs[0].name]) for tensors in here.values()), default=0)
+    compared = {name: {key: tensor[:rows] for key, tensor in tensors.items()} for name, tensors in here.items()}
+    runs = AnchorRun.objects.filter(batch_id=audit.batch_id, unit_number=audit.unit_number).order_by("-id")
+    return Disagreement(
+        audit=audit,
+        sides=sides,
+        specs=specs,
+        differences=describe_differences(compared, specs) if len(compared) > 1 and rows else [],
+        runs=list(runs[:DISAGREEMENTS_SHOWN]),
+    )
+
+
+def _read_sides(audit: Audit, specs: Sequence[OutputSpec]) -> list[Side]:
+    names = {audit.owner_id: RESULT, audit.auditor_owner_id: AUDITOR, ANCHOR_OWNER_ID: ANCHOR}
+    names.pop(None, None)
+    rows = fetch_all(
+        "read_disputed_outputs",
+        {"batch_id": audit.batch_id, "unit_number": audit.unit_number, "owners": list(names)},
+    )
+    sides = [_read_side(names[owner_id], owner_id, specs, *columns) for owner_id, *columns in rows]
+    return sorted(sides, key=lambda side: (RESULT, AUDITOR, ANCHOR).index(side.name))
+
+
+def _read_side(
+    name: str,
+    owner_id: int,
+    specs: Sequence[OutputSpec],
+    state: str,
+    comparison_class: str,
+    seconds: float | None,
+    output: Any,
+    blob: str | None,
+) -> Side:
+    tensors: dict[str, Tensor] | None = None
+    has_all, problem = True, ""
+    try:
+        if output is not None:
+            tensors, has_all = _read_document(specs, lambda start, end: bytes(output[start:end]))
+        elif blob:
+            store = get_blob_store()
+            tensors, has_all = _read_document(specs, lambda start, end: store.read(blob, start, end))
+        else:
+            problem = "its bytes were never asked for: digest or sketch was enough"
+    except BlobMissing as missing:
+        problem = missing.detail
+    return Side(
+        name=name,
+        owner_id=owner_id,
+        state=state,
+        comparison_class=comparison_class,
+        seconds=seconds,
+        tensors=tensors,
+        has_all=has_all,
+        problem=problem,
+    )
+
+
+def _read_document(specs: Sequence[OutputSpec], read: Any) -> tuple[dict[str, Tensor], bool]:
+    """Return the first rows of a document that was checked when it came, and whether they are all.
+
+    At least one row is read; a unit's output is bounded, so that is too.
+    """
+    start = read(0, LENGTH_BYTES + HEADER_BYTES_MAX)
+    base = LENGTH_BYTES + int.from_bytes(start[:LENGTH_BYTES], "little")
+    header = json.loads(start[LENGTH_BYTES:base])
+    rows = int(header[specs[0].name]["shape"][0])
+    wanted = min(rows, max(1, OUTPUT_BYTES_READ // sum(spec.bytes_per_row for spec in specs)))
+    parts = {}
+    for spec in specs:
+        place = base + int(header[spec.name]["data_offsets"][0])
+        parts[spec.name] = read(place, place + wanted * spec.bytes_per_row)
+    return read_rows(parts, specs), wanted == rows
