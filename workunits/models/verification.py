@@ -28,6 +28,7 @@ class VehicleStanding(models.Model):
     )
     folded_sequence = models.BigIntegerField(default=0)
     resets = ArrayField(models.DateTimeField(), default=list)
+    life_ends = ArrayField(models.BigIntegerField(), default=list, db_default=[])
     quarantined_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300, default="", blank=True)
     appeal = models.TextField(default="", blank=True)
