@@ -39,10 +39,11 @@ def test_equal_outputs_have_no_distance_and_another_salt_none_that_is_small():
     assert distance(rows, rows, spec(), salt=bytes(16)) == float("inf")
 
 
-@pytest.mark.parametrize("count", [1, 16, 300, 1500])
+@pytest.mark.parametrize("count", [1, 16, 300, 1500, 30_000])
 def test_rounding_noise_agrees_and_a_cheaper_precision_does_not(count):
     rows = rows_of(count)
     noise = np.random.default_rng(1).standard_normal(rows.shape) * 3e-7
+    assert distance(rows, (rows * (1 + 3 * noise)).astype(np.float32), spec()) <= SKETCH_MATCH_MAX
     assert distance(rows, (rows * (1 + noise)).astype(np.float32), spec()) <= SKETCH_MATCH_MAX
     assert distance(rows, rows.astype(np.float16).astype(np.float32), spec()) > 4.0
 
@@ -92,6 +93,43 @@ def test_numbers_that_are_not_finite_have_to_stand_at_the_same_places_with_the_s
         other[3, 4] = value
         assert distance(rows, other, spec()) == float("inf")
     assert distance(rows, rows, spec()) == 0.0
+
+
+def test_huge_and_tiny_numbers_are_told_apart_as_others_are():
+    rows = np.random.default_rng(2).standard_normal((40, 8))
+    one = spec(shape=(8,), dtype="F64")
+    for factor in (1e-300, 1e-30, 1e30, 1e300):
+        scaled, other = rows * factor, rows * factor
+        other[7] *= 1.01
+        assert distance(scaled, scaled, one) == 0.0
+        assert distance(scaled, scaled * (1 + 1e-9), one) <= SKETCH_MATCH_MAX
+        assert distance(scaled, other, one) > 100.0
+
+
+def test_norms_where_a_rounding_could_turn_do_not_part_those_who_agree():
+    for row in ([1.0, 0.0], [1.0, 1.0], [0.5, 0.5], [2.0, 2.0]):
+        rows = np.array([row] * 9, np.float32)
+        assert distance(rows, rows * np.float32(1 + 1.2e-7), spec(shape=(2,))) <= SKETCH_MATCH_MAX
+        assert distance(rows, rows * np.float32(1 - 1.2e-7), spec(shape=(2,))) <= SKETCH_MATCH_MAX
+
+
+def test_a_row_longer_than_a_chunk_is_looked_at_to_its_end():
+    rows = rows_of(2, 200_000)
+    wrong = rows.copy()
+    wrong[1, 150_000:150_100] += 5
+    assert distance(rows, wrong, spec(shape=(200_000,))) > 100.0
+    assert distance(rows, rows * np.float32(1 + 1.2e-7), spec(shape=(200_000,))) <= SKETCH_MATCH_MAX
+
+
+@pytest.mark.parametrize("count", [3, 54, 55, 200])
+def test_every_one_of_many_outputs_counts(count):
+    specs = [spec(f"t{index}", (4,)) for index in range(count)]
+    tensors = {one.name: rows_of(3, 4, seed) for seed, one in enumerate(specs)}
+    document = save(tensors)
+    assert sketch_distance(document, make_sketch(document, specs, SALT), specs, SALT) == 0.0
+    for name in ("t0", f"t{count // 2}", f"t{count - 1}"):
+        wrong = make_sketch(save(tensors | {name: -tensors[name]}), specs, SALT)
+        assert sketch_distance(document, wrong, specs, SALT) > 100.0
 
 
 @pytest.mark.parametrize("sketch", [b"", bytes(256), b"\x01" * 255, np.full(64, np.nan, ">f4").tobytes()])
