@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -26,7 +28,8 @@ AUTHORITY = "fleet.example:8443"
 VEHICLE_ID = "veh_4Xq7Lw2mZr9TfKpB"
 CREATED = 1_795_492_800
 ANSWERED = 1_795_492_801
-TOKENS = ("AAECAwQFBgcICQoLDA0ODw", "EBESExQVFhcYGRobHB0eHw", "ICEiIyQlJicoKSorLC0uLw", "MDEyMzQ1Njc4OTo7PD0-Pw")
+TOKENS = ("AAECAwQFBgcICQoLDA0ODw", "EBESExQVFhcYGRobHB0eHw", "ICEiIyQlJicoKSorLC0uLw", "MDEyMzQ1Njc4OTo7PD0-Pw",
+          "UFFSU1RVVldYWVpbXF1eXw")  # fmt: skip
 REQUEST_PARTS = '("@method" "@authority" "@path" "@query" "content-digest")'
 ANSWER_PARTS = '("@status" "content-digest" "signature";req;key="sig1")'
 
@@ -53,6 +56,7 @@ def make_files() -> Files:
         }
     )
     add_pairing(files, car, director, key_id)
+    add_sketch(files)
     add_sync(files, car, director)
     add_transfers(files, car)
     add_rotation(files, car, director)
@@ -117,11 +121,15 @@ def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) 
             car, "POST", "/api/vehicle/v1/sync", "sync_request_first.frame", files, counter=1042, key_id=VEHICLE_ID
         )
     )
-    request = sync_request(digest, output)
+    request, sketch = sync_request(digest, output), bytes.fromhex(json.loads(files["sketch.json"])["sketch"])
+    request["commitments"][1]["sketch"] = [len(output), len(sketch)]
+    # Offered again, because the last answer said `keep`.
+    again = {"inline": None, "sketch": [len(output) + len(sketch), len(sketch)], "seconds": 59.0}
+    request["commitments"].append({"token": TOKENS[4], "digest": "ce" * 32, "bytes": 2097152, **again})
     request["agent"] |= {"instance": "1a" * 16, "boot": "2b" * 16, "walls": ["network_namespace", "seccomp", "rlimits"]}
     request["state"]["clock_skew_seconds"] = -2.5
     files["sync_request.json"] = pretty(request)
-    files["sync_request.frame"] = frame(request, output)
+    files["sync_request.frame"] = frame(request, output + 2 * sketch)
     answer = sync_answer(files["input.safetensors"])
     files["sync_answer.json"] = pretty(answer)
     files["sync_answer.frame"] = frame(answer)
@@ -132,6 +140,66 @@ def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) 
     files["sync_answer.signed.json"] = pretty(sign_answer(director, "sync_answer.frame", files, signed))
     # Signed by the car's key: a car that accepts this would obey anybody who knows the form.
     files["sync_answer.forged.json"] = pretty(sign_answer(car, "sync_answer.frame", files, signed))
+
+
+def add_sketch(files: Files) -> None:
+    """A document of three outputs and its sketch, made with loops over plain numbers."""
+    rows, salt = 7, bytes(range(16, 32))
+    vectors = [[(3 * row + 2 * column) % 11 - 4.5 for column in range(5)] for row in range(rows)]
+    scores = [[(5 * row + 3 * column) % 7 / 8 for column in range(4)] for row in range(rows)]
+    scores[2][1] = float("-inf")
+    labels = [row % 3 for row in range(rows)]
+    content = {
+        "label": ("I64", [rows], struct.pack(f"<{rows}q", *labels)),
+        "embedding": ("F32", [rows, 5], struct.pack(f"<{rows * 5}f", *itertools.chain(*vectors))),
+        "logits": ("F32", [rows, 4], struct.pack(f"<{rows * 4}f", *itertools.chain(*scores))),
+    }
+    files["sketch_output.safetensors"] = safetensors(content)
+    equal = hashlib.blake2b(key=salt, digest_size=16, person=b"equal")
+    equal.update(f"0 <i8 ({rows},) ".encode() + content["label"][2])
+    buckets = [0.0] * 54
+    # Two tensors share the buckets; the finite ones of the second are marked, its infinity is kind 3.
+    equal.update(f"1 <f4 ({rows}, 5) ".encode())
+    equal.update(f"{project(vectors, salt, 1, buckets, slice(0, 27))} ".encode())
+    equal.update(f"2 <f4 ({rows}, 4) ".encode())
+    equal.update(bytes(3 if score == float("-inf") else 0 for row in scores for score in row))
+    finite = [[0.0 if score == float("-inf") else score for score in row] for row in scores]
+    equal.update(f"{project(finite, salt, 2, buckets, slice(27, 54))} ".encode())
+    choices = hashlib.blake2b(key=salt, digest_size=16, person=b"choices")
+    choices.update(struct.pack(f"<{rows}i", *(row.index(max(row)) for row in scores)))
+    sketch = struct.pack(">BBxx16s16sI54f", 1, 0, equal.digest(), choices.digest(), rows, *buckets)
+    outputs = [("label", "I64", [], "exact"), ("embedding", "F32", [5], "embedding"), ("logits", "F32", [4], "logits")]
+    files["sketch.json"] = pretty(
+        {
+            "salt": salt.hex(),
+            "output_file": "sketch_output.safetensors",
+            "outputs": [dict(zip(("name", "dtype", "shape", "comparator"), each, strict=True)) for each in outputs],
+            "sketch": sketch.hex(),
+        }
+    )
+
+
+def project(rows: list[list[float]], salt: bytes, index: int, buckets: list[float], share: slice) -> int:
+    """Add the projections of a tensor that is one chunk to its buckets; return the power of two of its norms."""
+    count, width, room = len(rows), len(rows[0]) + 1, share.stop - share.start
+    norms = [math.sqrt(math.fsum(number * number for number in row)) for row in rows]
+    median = sorted(norms)[(count - 1) // 2]
+    scales = [max(norm, median / 100) for norm in norms]
+    magnitude = round(math.log2(median) + 1 / 3)
+    signs = hashlib.shake_256(b"signs" + struct.pack(">II", index, 0) + salt).digest(-(-2 * count * width // 8))
+    places = hashlib.shake_256(b"places" + struct.pack(">II", index, 0) + salt).digest(4 * count)
+    words = struct.unpack(f">{2 * count}H", places)
+    for row, numbers in enumerate(rows):
+        norm = scales[row]
+        values = [number / norm for number in numbers] + [math.log(norm) - magnitude * math.log(2)]
+        first = words[row] % room
+        second = (first + 1 + words[count + row] % (room - 1)) % room
+        for projection, place in enumerate((first, second)):
+            start = (projection * count + row) * width
+            bits = (signs[at // 8] >> (7 - at % 8) & 1 for at in range(start, start + width))
+            total = math.fsum(value if bit else -value for value, bit in zip(values, bits, strict=True))
+            buckets[share.start + place] += total
+    return magnitude
 
 
 def sync_request(digest: str, output: bytes) -> dict[str, Any]:
@@ -175,6 +243,7 @@ def sync_answer(input_document: bytes) -> dict[str, Any]:
         "outcomes": [
             {"token": TOKENS[0], "code": "stored"},
             {"token": TOKENS[1], "code": "upload"},
+            {"token": TOKENS[4], "code": "keep"},
             {"token": TOKENS[3], "code": "returned"},
         ],
         "cancelled": [TOKENS[2]],
@@ -182,7 +251,7 @@ def sync_answer(input_document: bytes) -> dict[str, Any]:
             "c1": {
                 "model": {"sha256": "ab" * 32, "bytes": 90300000},
                 "inputs": [{"name": "input_ids", "dtype": "I64", "shape": [4]}],
-                "outputs": [{"name": "embedding", "dtype": "F32", "shape": [3]}],
+                "outputs": [{"name": "embedding", "dtype": "F32", "shape": [3], "comparator": "embedding"}],
                 "batch_rows": 16,
                 "limits": {
                     "memory_bytes": 600000000,

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import load
@@ -14,6 +15,7 @@ from safetensors.numpy import load
 from fleetclient import wire
 from fleetclient.agent.departure import SETTLING
 from fleetclient.rules.sentences import REASON_ORDER
+from fleetclient.runner.sketch import sketch_kind, sketch_tensors
 from fleetclient.signing import (
     AnswerVerifier,
     DirectorSignatureInvalid,
@@ -154,7 +156,7 @@ def test_an_answer_signed_by_another_key_is_refused() -> None:
         verify(forged)
 
 
-def request_of(document: dict[str, Any], output: bytes) -> wire.SyncRequest:
+def request_of(document: dict[str, Any], output: bytes, sketch: bytes) -> wire.SyncRequest:
     agent, state = document["agent"], document["state"]
     return wire.SyncRequest(
         agent=wire.AgentInfo(
@@ -178,6 +180,7 @@ def request_of(document: dict[str, Any], output: bytes) -> wire.SyncRequest:
                 bytes=item["bytes"],
                 seconds=item["seconds"],
                 inline=output if item["inline"] else None,
+                sketch=sketch if item["sketch"] else None,
             )
             for item in document["commitments"]
         ),
@@ -189,11 +192,23 @@ def request_of(document: dict[str, Any], output: bytes) -> wire.SyncRequest:
 def test_the_client_frames_a_sync_byte_for_byte(name: str) -> None:
     document = read(f"{name}.json")
     output = (FOLDER / "output.safetensors").read_bytes()
-    frame = wire.encode_sync_request(request_of(document, output))
+    sketch = bytes.fromhex(read("sketch.json")["sketch"])
+    frame = wire.encode_sync_request(request_of(document, output, sketch))
     assert frame == (FOLDER / f"{name}.frame").read_bytes()
     decoded, attachments = wire.decode_frame(frame)
     assert decoded == document
-    assert bytes(attachments) == output
+    assert bytes(attachments) == output + sketch * sum(item["sketch"] is not None for item in document["commitments"])
+
+
+def test_the_client_sketches_the_golden_output_as_the_wire_page_says() -> None:
+    golden = read("sketch.json")
+    tensors = load((FOLDER / golden["output_file"]).read_bytes())
+    kinds = [
+        (sketch_kind(output["comparator"], output["dtype"]), tensors[output["name"]]) for output in golden["outputs"]
+    ]
+    sketch, wanted = sketch_tensors(kinds, bytes.fromhex(golden["salt"])), bytes.fromhex(golden["sketch"])
+    assert sketch[:40] == wanted[:40]
+    np.testing.assert_allclose(*(np.frombuffer(each, ">f4", offset=40) for each in (sketch, wanted)), atol=1e-6)
 
 
 def test_the_client_reads_what_it_has_earned() -> None:
@@ -243,7 +258,7 @@ def test_the_client_reads_every_member_of_an_answer() -> None:
     contract = wire.Contract(
         model=wire.ModelRef(sha256="ab" * 32, bytes=90300000),
         inputs=(wire.TensorSpec(name="input_ids", dtype="I64", shape=(4,)),),
-        outputs=(wire.TensorSpec(name="embedding", dtype="F32", shape=(3,)),),
+        outputs=(wire.TensorSpec(name="embedding", dtype="F32", shape=(3,), comparator="embedding"),),
         batch_rows=16,
         limits=wire.Limits(memory_bytes=600000000, seconds=600, output_bytes_max=1048576, inline_bytes_max=8192),
         session=wire.SessionOptions(graph_optimization="all", intra_op_threads=1),

@@ -28,7 +28,9 @@ from fleetcompute.api.vehicle.signing import (
     verify_request,
 )
 from tests.contract.make_wire import FOLDER
+from workunits.domain.comparison import OutputSpec
 from workunits.domain.outputs import OutputDigestMismatch, check_output
+from workunits.domain.sketch import SKETCH_MATCH_MAX, make_sketch, sketch_distance
 from workunits.domain.tokens import ReplicaRef, salted_digest
 from workunits.domain.types import TensorSpec
 from workunits.pipeline.dispatch import Lease, SyncAnswer
@@ -130,9 +132,12 @@ def test_the_golden_syncs_of_both_versions_read_as_what_they_say(name, said):
     assert read_self(content) == said
     request = read_sync(content, attachments, counter=1042)
     assert (request.heartbeat.counter, request.wanted, len(request.held)) == (1042, 3, 1)
-    assert [item.output_bytes for item in request.commitments] == [104, 1048576]
-    assert request.commitments[0].output == (FOLDER / "output.safetensors").read_bytes()
-    assert request.commitments[1].output is None
+    sketch = bytes.fromhex(read("sketch.json")["sketch"])
+    output = (FOLDER / "output.safetensors").read_bytes()
+    wanted = [(104, output, None), (1048576, None, sketch), (2097152, None, sketch)]
+    if name == "sync_request_first":
+        wanted = [(104, output, None), (1048576, None, None)]
+    assert [(item.output_bytes, item.output, item.sketch) for item in request.commitments] == wanted
     assert [(item.is_error, item.reason) for item in request.returned] == [(False, "driving")]
 
 
@@ -148,6 +153,34 @@ def test_the_golden_output_has_the_golden_digest_and_fits_the_golden_contract():
     assert rows == read("sync_answer.json")["leases"][0]["rows"]
     with pytest.raises(OutputDigestMismatch):
         check_output(data + b"x", commitment=digest, salt=salt, specs=specs, bytes_max=1000)
+
+
+def test_the_server_sketches_the_golden_output_as_the_wire_page_says():
+    golden = read("sketch.json")
+    document, salt = (FOLDER / golden["output_file"]).read_bytes(), bytes.fromhex(golden["salt"])
+    specs = [OutputSpec(**output | {"tolerance": 1e-6}) for output in golden["outputs"]]
+    wanted = bytes.fromhex(golden["sketch"])
+    assert make_sketch(document, specs, salt)[:40] == wanted[:40]
+    assert sketch_distance(document, wanted, specs, salt) <= SKETCH_MATCH_MAX
+
+
+@pytest.mark.parametrize(
+    ("sketch", "problem"),
+    [
+        ([104, 255], "commitments.sketch must have 256 bytes"),
+        ([104, 0], "commitments.sketch must have 256 bytes"),
+        ([104, 600], "commitments.sketch must be [offset, length] within the attachments"),
+        ([-1, 256], "commitments.sketch must be [offset, length] within the attachments"),
+        ("00" * 256, "commitments.sketch must be [offset, length] within the attachments"),
+        ([0.0, 256], "commitments.sketch must be [offset, length] within the attachments"),
+    ],
+)
+def test_a_sketch_that_is_none_is_refused(sketch, problem):
+    content, attachments = read_frame((FOLDER / "sync_request.frame").read_bytes())
+    content["commitments"][1]["sketch"] = sketch
+    with pytest.raises(Malformed) as refusal:
+        read_sync(content, attachments, counter=1042)
+    assert str(refusal.value) == problem
 
 
 @pytest.mark.parametrize("name", sorted(read("frames_malformed.json")))
