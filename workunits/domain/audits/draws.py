@@ -64,8 +64,8 @@ class TrustWeights:
 class DrawRule:
     """How the results of one report are drawn; SQL does the same with the weight of each unit.
 
-    A result of weight w is audited for certain if w > certain_above, else with probability w / (reserve + own_factor w),
-    and never less than `floor`.
+    A result of weight w is audited for certain if w > certain_above, else with probability
+    w / (reserve + own_factor w), and never less than `floor`.
 
     Attributes:
         reserve: (1 - δ) N / c, the wrong weight that the bound has left for it; zero where nothing is accepted.

@@ -93,8 +93,8 @@ def judge_loss(
 ) -> Loss:
     """Return what a failed audit takes back at one level, and whether it resets the vehicle.
 
-    `committed`: the vehicle's last commitment now. `final`: up to which results were declared final before; only an
-    anchor that came upon a final result can fail one of those.
+    `committed`: the vehicle's last commitment now. `final`: up to which results of this level were declared final; a
+    failure may lie before that where it is another level's, audited by force later, or where an anchor came upon it.
     """
     began, ended = find_life(resets, failed_sequence)
     upto = committed if ended is None else ended
