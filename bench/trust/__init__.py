@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         from bench.trust.http import run_http
 
         scenarios += run_http(options)
+    if options.scenario and not scenarios:
+        raise SystemExit(f"No scenario is called {options.scenario!r}.")
     return {
         "benchmark": "trust",
         "scenarios": scenarios,

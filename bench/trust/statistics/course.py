@@ -23,10 +23,10 @@ from bench.trust.statistics.vehicle import Vehicle
 
 FLEET_CARS: Final = 600
 CARS_MIN: Final = 60
-PILOT_FLEETS: Final = 8
-PILOT_CARS_EACH: Final = 4
-# Honest cars for each cheat of a pilot fleet.
-PILOT_HONEST: Final = 3
+PILOT_FLEETS: Final = 16
+PILOT_CARS_EACH: Final = 2
+# Honest cars for each cheat of a pilot fleet: more where cheats are friends, for they audit each other.
+PILOT_HONEST: Final = {False: 3, True: 9}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -115,8 +115,8 @@ class Course:
 
     def _find_worst(self, world: World, colludes: bool) -> Strategy:  # noqa: FBT001  # unpacked from the key
         grid = make_grid(units=world.lives_units, friend_share=world.rules.friend_share if colludes else 0.0)
-        each = max(1, round(PILOT_CARS_EACH * self.scale))
-        mix = [*(grid * each), *([HONEST] * (len(grid) * each * PILOT_HONEST))]
+        each = 1 if colludes else max(1, round(PILOT_CARS_EACH * self.scale))
+        mix = [*(grid * each), *([HONEST] * (len(grid) * each * PILOT_HONEST[colludes]))]
         tally = self._play_all(world, [mix] * max(1, round(PILOT_FLEETS * self.scale)), salt="pilot")
         return max(grid, key=lambda one: tally.wrong_by_strategy[one.name] / max(1, tally.given_by_strategy[one.name]))
 

@@ -68,9 +68,9 @@ SCENARIOS: Final = (
         wrong_max=2e-4,
         replication_max=1.20,
     ),
-    Scenario(name="malicious-economy", fleet="1 % malicious", kind="cheats", share=0.01, level=ECONOMY, cars=10_000),
-    Scenario(name="malicious-strict", fleet="1 % malicious", kind="cheats", share=0.01, level=STRICT, cars=6_000),
-    Scenario(name="malicious-10-models", fleet="1 % malicious", kind="cheats", share=0.01, models=10, cars=6_000),
+    Scenario(name="malicious-economy", fleet="1 % malicious", kind="cheats", share=0.01, level=ECONOMY, cars=6_000),
+    Scenario(name="malicious-strict", fleet="1 % malicious", kind="cheats", share=0.01, level=STRICT, cars=4_000),
+    Scenario(name="malicious-10-models", fleet="1 % malicious", kind="cheats", share=0.01, models=10, cars=4_000),
     Scenario(name="colluding", fleet="5 % colluding", kind="friends", share=0.05, cars=4_000, wrong_max=1e-3),
     Scenario(
         name="colluding-no-anchors",
