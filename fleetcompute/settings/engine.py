@@ -93,6 +93,8 @@ class EnginePolicy:
 
     # Price: one GFLOP of validated work earns this many microcredits.
     microcredits_per_gflop: int = 1_000
+    # Re-runs are paid by the platform. Operators are alarmed when they have cost this much more than was set aside.
+    verification_debt_microcredits_max: int = 1_000_000_000_000
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

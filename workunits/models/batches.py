@@ -106,8 +106,9 @@ class Batch(models.Model):
 class BatchProgress(models.Model):
     """Running totals of a batch: the one row that its verdicts lock, so that they follow each other by number.
 
-    `settled_verdict_number` is the watermark up to which earning items are in the ledger, `released_verdict_number`
-    the one of their outcomes. Rows that are validated and not final are provisional.
+    `settled_verdict_number` is the watermark up to which earning items and revocations of them are in the ledger,
+    `released_verdict_number` the one up to which final ones are released. Rows that are validated and not final are
+    provisional.
     """
 
     batch = models.OneToOneField(Batch, primary_key=True, on_delete=models.CASCADE, related_name="progress")

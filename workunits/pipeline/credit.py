@@ -1,22 +1,47 @@
 """Credit: turn earning items, the immutable source documents of pay, into ledger transfers.
 
-Verdicts write the items (see validate); this aggregates them per batch and owner. Running it twice, or after a crash at
-any point, adds nothing: the watermark and the transfers share a transaction, and a transfer's id is made from them.
+Verdicts write the items (see validate); this aggregates them per batch and owner. An item of a level with audits is
+provisional: it goes to the owner's provisional account, and from there to what he has earned once it is final, or back
+where it came from if it is revoked. Running it twice, or after a crash at any point, adds nothing: the watermarks and
+the transfers share a transaction, and a transfer's id is made from them.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import logging
+from datetime import UTC, datetime
 
+from django.conf import settings
 from django.db import transaction
 
-from workunits.store.ledger import list_batches_to_settle, settle_batch
+from workunits.models import Account
+from workunits.store.ledger import get_balance, list_batches_to_settle, platform_account, settle_batch
+
+log = logging.getLogger(__name__)
 
 
 def settle_credit(*, now: datetime) -> int:
-    """Settle every batch that has unsettled verdicts; return how many transfers were written."""
-    transfers = 0
-    for batch_id in list_batches_to_settle():
+    """Settle every batch that has unsettled verdicts or results to release; return how many transfers were written."""
+    transfers, release_before = 0, last_release(now)
+    for batch_id in list_batches_to_settle(release_before=release_before):
         with transaction.atomic():
-            transfers += settle_batch(batch_id, now=now)
+            transfers += settle_batch(batch_id, release_before=release_before, now=now)
     return transfers
+
+
+def last_release(now: datetime) -> datetime:
+    """Return when the present set of final results began; those of earlier sets are released.
+
+    Sets are the same for everybody and as long as the policy says, counted from the start of 1970: a credit that moved
+    just when an audit passed would tell a cheat that the next results are safe for a while.
+    """
+    seconds = settings.FLEET.release_seconds
+    return datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
+
+
+def check_verification_account(*, now: datetime) -> int:
+    """Return what the platform has left for re-runs, in microcredits; below the named limit operators are alarmed."""
+    balance = get_balance(platform_account(Account.Kind.PLATFORM_VERIFICATION, now=now))
+    if -balance > settings.FLEET.verification_debt_microcredits_max:
+        log.error("re-runs have cost %s microcredits more than was set aside for them", -balance)
+    return balance

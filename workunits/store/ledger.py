@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from django.db import transaction
 
+from workunits.domain.audits.levels import is_audited
 from workunits.domain.errors import FleetError
-from workunits.models import Account, Batch, BatchProgress, Project
+from workunits.models import Account, AccountBalance, Batch, BatchProgress, Project
 from workunits.store.db import cursor, execute, fetch_all, fetch_one
 
 
@@ -62,31 +63,53 @@ def post_transfer(
         return False
 
 
-def list_batches_to_settle() -> list[int]:
-    """Return the batches with verdicts that are not in the ledger yet."""
-    return [batch_id for (batch_id,) in fetch_all("list_batches_to_settle", {})]
+def list_batches_to_settle(*, release_before: datetime) -> list[int]:
+    """Return the batches whose verdicts, or results that were final before then, are not in the ledger yet."""
+    return [batch_id for (batch_id,) in fetch_all("list_batches_to_settle", {"release_before": release_before})]
 
 
-def settle_batch(batch_id: int, *, now: datetime) -> int:
-    """Move what a batch's verdicts earned since last time into the ledger; return how many transfers that took.
+def settle_batch(batch_id: int, *, release_before: datetime, now: datetime) -> int:
+    """Bring the ledger up to date with what a batch's verdicts earned; return how many transfers that took.
 
-    Locks the batch's progress row, and gives way where a verdict holds it. Call it inside a transaction.
+    New items are settled and revoked ones reversed at once; those that became final before `release_before` are
+    released. Locks the batch's progress row, and gives way where a verdict holds it. Call it inside a transaction.
     """
     progress = BatchProgress.objects.select_for_update(skip_locked=True).filter(batch_id=batch_id).first()
-    if progress is None or progress.settled_verdict_number == progress.verdict_number:
+    if progress is None:
         return 0
-    project = Batch.objects.select_related("project").get(id=batch_id).project
-    window = {
+    window = _window(progress, release_before)
+    if (window["settled"], window["released"]) == (window["upto"], window["release_upto"]):
+        return 0
+    batch = Batch.objects.select_related("project").get(id=batch_id)
+    verification = platform_account(Account.Kind.PLATFORM_VERIFICATION, now=now) if is_audited(batch.level) else None
+    accounts = {
+        "budget_account_id": budget_account(batch.project, now=now).id,
+        "verification_account_id": None if verification is None else verification.id,
+    }
+    execute("open_owner_accounts", {**window, "now": now})
+    due, written, stood = fetch_one("settle_batch", {**window, **accounts, "now": now}) or (0, 0, 0)
+    if due != written + stood:
+        raise SettlementIncomplete(f"batch {batch_id}: {due} transfers are due, {written + stood} stand")
+    progress.settled_verdict_number = window["upto"]
+    progress.released_verdict_number = window["release_upto"]
+    progress.save(update_fields=["settled_verdict_number", "released_verdict_number"])
+    return int(written)
+
+
+def _window(progress: BatchProgress, release_before: datetime) -> dict[str, int]:
+    """Return both watermarks, as they are and as they will be. Whatever is released was settled before or is now."""
+    batch_id, released = progress.batch_id, progress.released_verdict_number
+    parameters = {"batch_id": batch_id, "released": released, "release_before": release_before}
+    (waits_behind,) = fetch_one("find_release_mark", parameters) or (None,)
+    return {
         "batch_id": batch_id,
         "settled": progress.settled_verdict_number,
         "upto": progress.verdict_number,
-        "budget_account_id": budget_account(project, now=now).id,
-        "now": now,
+        "released": released,
+        "release_upto": progress.verdict_number if waits_behind is None else waits_behind,
     }
-    execute("open_owner_accounts", window)
-    owners, written, stood = fetch_one("settle_batch", window) or (0, 0, 0)
-    if owners != written + stood:
-        raise SettlementIncomplete(f"batch {batch_id}: {owners} owners earned, {written + stood} transfers stand")
-    progress.settled_verdict_number = progress.verdict_number
-    progress.save(update_fields=["settled_verdict_number"])
-    return int(written)
+
+
+def get_balance(account: Account) -> int:
+    """Return credits less debits of an account, in microcredits. Adds up all of its transfers."""
+    return int(AccountBalance.objects.values_list("balance_microcredits", flat=True).get(account=account))

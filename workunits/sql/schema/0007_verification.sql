@@ -13,7 +13,8 @@ ALTER TABLE unit
     ADD CONSTRAINT unit_confirmed_not_negative CHECK (confirmed >= 0);
 UPDATE unit SET place = number;
 UPDATE unit SET final_at = decided_at WHERE state IN ('VALIDATED', 'ASSEMBLED');
-UPDATE batch_progress SET rows_final = rows_validated, units_final = units_validated;
+UPDATE batch_progress
+SET rows_final = rows_validated, units_final = units_validated, released_verdict_number = settled_verdict_number;
 DROP INDEX unit_leasable;
 DROP INDEX unit_leasable_urgent;
 CREATE INDEX unit_leasable ON unit (batch_id, place) WHERE needed > 0 AND NOT urgent;
