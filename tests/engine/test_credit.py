@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections import Counter
+from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from hypothesis import given, strategies
+from hypothesis import settings as hypothesis_settings
 
-from tests.engine.factories import NOW, Car, make_batch, make_project, rows_of
-from workunits.models import Account, AccountBalance, Transfer
-from workunits.pipeline.credit import settle_credit
+from tests.engine.audit_rows import make_audited_batch
+from tests.engine.factories import NOW, Car, make_batch, make_project, make_vehicle, rows_of
+from workunits.models import Account, AccountBalance, BatchProgress, Transfer
+from workunits.pipeline.credit import check_verification_account, last_release, settle_credit
 from workunits.pipeline.validate import validate_ready
 from workunits.store.ledger import TransferKeyReused, budget_account, platform_account, post_transfer
 
@@ -96,3 +103,194 @@ def test_a_transfer_under_a_used_key_is_the_same_or_an_error():
     with pytest.raises(TransferKeyReused):
         post(101)
     assert Transfer.objects.get().amount_microcredits == 100
+
+
+DAY = timedelta(seconds=settings.FLEET.release_seconds)
+
+
+class Books:
+    """Earning items and outcomes of one batch, written as verdicts write them, and what the ledger should say."""
+
+    def __init__(self) -> None:
+        self.batch = make_audited_batch(units=1)
+        self.vehicles = [make_vehicle() for _ in range(2)]
+        self.items: list[dict] = []
+
+    def verdict(self) -> int:
+        progress = BatchProgress.objects.get(batch=self.batch)
+        progress.verdict_number += 1
+        progress.save()
+        return progress.verdict_number
+
+    def earn(self, owner: int, amount: int, *, verification: bool = False, provisional: bool = True) -> int:
+        """Write an item and return its place."""
+        vehicle, unit = self.vehicles[owner], len(self.items)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO earning_item (batch_id, unit_number, owner_id, vehicle_id, amount_microcredits,"
+                " verdict_number, created_at, provisional, verification) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                [
+                    self.batch.id, unit, vehicle.owner_id, vehicle.id, amount, self.verdict(), NOW, provisional,
+                    verification,
+                ],
+            )  # fmt: skip
+        self.items.append({
+            "owner": owner, "amount": amount, "verification": verification, "provisional": provisional, "outcome": None,
+        })  # fmt: skip
+        return unit
+
+    def end(self, item: int, outcome: str, at=NOW) -> None:
+        """Write what became of a provisional item."""
+        row = self.items[item]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO earning_outcome (batch_id, unit_number, owner_id, outcome, amount_microcredits,"
+                " verdict_number, created_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                [self.batch.id, item, self.vehicles[row["owner"]].owner_id, outcome, row["amount"], self.verdict(), at],
+            )
+        row["outcome"], row["ended_at"] = outcome, at
+
+    def expected(self, at) -> Counter:
+        """Return what every account should hold once all is settled that may be settled at a moment."""
+        held: Counter = Counter()
+        for row in self.items:
+            name = self.vehicles[row["owner"]].owner.public_id
+            is_final = row["outcome"] == "final" and row["ended_at"] < last_release(at)
+            if row["outcome"] == "revoked":
+                continue
+            source = "platform:platform_verification" if row["verification"] else self.budget
+            is_earned = is_final or not row["provisional"]
+            held[f"owner:{name}:{'earned' if is_earned else 'provisional'}"] += row["amount"]
+            held[source] -= row["amount"]
+        return Counter({code: balance for code, balance in held.items() if balance})
+
+    @property
+    def budget(self) -> str:
+        return f"project:{self.batch.project.public_id}:budget"
+
+    def name(self, owner: int, part: str) -> str:
+        return f"owner:{self.vehicles[owner].owner.public_id}:{part}"
+
+
+def held():
+    return {code: balance for code, balance in balances().items() if balance}
+
+
+def test_a_provisional_result_pays_into_the_provisional_account_and_is_released_with_the_next_set():
+    books = Books()
+    item = books.earn(0, 70)
+    assert settle_credit(now=NOW) == 1
+    assert held() == {books.name(0, "provisional"): 70, books.budget: -70}
+    books.end(item, "final")
+    assert settle_credit(now=NOW) == 0
+    assert settle_credit(now=last_release(NOW) + DAY - timedelta(seconds=1)) == 0
+    assert held() == {books.name(0, "provisional"): 70, books.budget: -70}
+    assert settle_credit(now=last_release(NOW) + DAY) == 1
+    assert held() == {books.name(0, "earned"): 70, books.budget: -70}
+    assert [each.kind for each in Transfer.objects.order_by("sequence")] == ["settlement", "release"]
+    assert settle_credit(now=NOW + 9 * DAY) == 0
+
+
+def test_a_revoked_result_goes_back_at_once_to_where_its_pay_came_from():
+    books = Books()
+    result, rerun = books.earn(0, 70), books.earn(0, 30, verification=True)
+    settle_credit(now=NOW)
+    assert held() == {
+        books.name(0, "provisional"): 100, books.budget: -70, "platform:platform_verification": -30,
+    }  # fmt: skip
+    books.end(result, "revoked")
+    assert settle_credit(now=NOW) == 1
+    assert held() == {books.name(0, "provisional"): 30, "platform:platform_verification": -30}
+    books.end(rerun, "revoked")
+    assert settle_credit(now=NOW) == 1
+    assert held() == {}
+
+
+def test_what_was_earned_and_revoked_between_two_settlements_leaves_both_entries():
+    books = Books()
+    books.end(books.earn(1, 40), "revoked")
+    assert settle_credit(now=NOW) == 2
+    assert [(each.kind, each.amount_microcredits) for each in Transfer.objects.order_by("sequence")] == [
+        ("settlement", 40),
+        ("reversal", 40),
+    ]
+    assert held() == {}
+
+
+def test_final_results_of_an_earlier_set_are_released_although_later_ones_wait():
+    books = Books()
+    early, late = books.earn(0, 10), books.earn(1, 20)
+    books.end(early, "final", NOW)
+    books.end(late, "final", NOW + DAY)
+    assert settle_credit(now=NOW + DAY) == 3
+    assert held() == {books.name(0, "earned"): 10, books.name(1, "provisional"): 20, books.budget: -30}
+    settle_credit(now=NOW + 2 * DAY)
+    assert held() == {books.name(0, "earned"): 10, books.name(1, "earned"): 20, books.budget: -30}
+
+
+def test_a_release_whose_watermark_was_lost_adds_nothing():
+    books = Books()
+    books.end(books.earn(0, 10), "final")
+    settle_credit(now=NOW + DAY)
+    before = list(Transfer.objects.values())
+    BatchProgress.objects.filter(batch=books.batch).update(settled_verdict_number=0, released_verdict_number=0)
+    settle_credit(now=NOW + DAY)
+    assert list(Transfer.objects.values()) == before
+
+
+def test_operators_are_alarmed_when_reruns_cost_more_than_was_set_aside(caplog, settings):
+    books = Books()
+    books.earn(0, 50, verification=True)
+    settle_credit(now=NOW)
+    with caplog.at_level(logging.ERROR, logger="workunits.pipeline.credit"):
+        assert check_verification_account(now=NOW) == -50
+        assert caplog.records == []
+        settings.FLEET = type(settings.FLEET)(verification_debt_microcredits_max=49)
+        assert check_verification_account(now=NOW) == -50
+    assert [record.getMessage() for record in caplog.records] == [
+        "re-runs have cost 50 microcredits more than was set aside for them"
+    ]
+
+
+events = strategies.lists(
+    strategies.one_of(
+        strategies.tuples(
+            strategies.just("earn"), strategies.integers(0, 1), strategies.integers(1, 9),
+            strategies.booleans(), strategies.booleans(),
+        ),
+        strategies.tuples(
+            strategies.just("end"), strategies.integers(0, 9), strategies.sampled_from(["final", "revoked"])
+        ),
+        strategies.tuples(strategies.sampled_from(["settle", "crash", "wait"])),
+    ),
+    max_size=16,
+)  # fmt: skip
+
+
+@given(events)
+@hypothesis_settings(max_examples=60)
+def test_every_item_is_once_in_earned_provisional_or_nowhere_after_any_history(history):
+    with transaction.atomic():
+        books, at = Books(), NOW
+        for event, *values in history:
+            if event == "earn":
+                owner, amount, verification, provisional = values
+                books.earn(owner, amount, verification=verification, provisional=provisional)
+            elif event == "end" and values[0] < len(books.items):
+                row = books.items[values[0]]
+                if row["provisional"] and row["outcome"] is None:
+                    books.end(values[0], values[1], at)
+            elif event == "wait":
+                at += DAY
+            elif event == "crash":
+                with transaction.atomic():
+                    settle_credit(now=at)
+                    transaction.set_rollback(True)
+            elif event == "settle":
+                settle_credit(now=at)
+                assert held() == books.expected(at)
+                assert all(value >= 0 for code, value in held().items() if code.startswith("owner:"))
+        settle_credit(now=at + 2 * DAY)
+        assert held() == books.expected(at + 2 * DAY)
+        assert sum(held().values()) == 0
+        transaction.set_rollback(True)
