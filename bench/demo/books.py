@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Posting:
-    """One transfer, with the names of its accounts; the owner's name where one side is an owner's earnings."""
+    """One transfer, with the names of its accounts.
+
+    `owner`: whose account is credited, and `payer`: whose is debited, by name, where they are an owner's.
+    """
 
     debit: str
     credit: str
     amount_microcredits: int
     owner: str | None
+    payer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +28,8 @@ class Books:
         by_batch: how many leases ended in which state, `{batch id: {state: count}}`. A replica that was handed back or
             ran out and was leased again counts once for each lease.
         by_owner: the same for each owner, by name.
-        earned: microcredits of earning items by owner.
-        items: number of earning items by owner.
+        earned: microcredits of earning items by owner, those of results that were taken back left out.
+        items: number of these earning items by owner.
     """
 
     by_batch: dict[str, Counter[str]]
@@ -43,9 +47,11 @@ class Books:
         return balances
 
     def paid(self) -> Counter[str]:
-        """Return what the ledger has credited to each owner, in microcredits."""
+        """Return what each owner has by the ledger, provisionally or for good, in microcredits."""
         paid: Counter[str] = Counter()
         for posting in self.postings:
             if posting.owner is not None:
                 paid[posting.owner] += posting.amount_microcredits
+            if posting.payer is not None:
+                paid[posting.payer] -= posting.amount_microcredits
         return paid

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from bench.demo.books import Books, Posting
 from bench.demo.cars import Car
-from workunits.models import BatchProgress, EarningItem, Owner, Replica, Transfer, UnitEvent
+from workunits.models import BatchProgress, EarningItem, EarningOutcome, Owner, Replica, Transfer, UnitEvent
 
 JUDGED: Final = ("VALID", "INVALID", "INCONCLUSIVE", "CANCELLED")
 CAME_TO_NOTHING: Final = ("returned", "expired", "errored")
@@ -25,9 +25,11 @@ def read_books() -> Books:
         by_owner[owner][state] += 1
     earned: Counter[str] = Counter()
     items: Counter[str] = Counter()
-    for owner, amount in EarningItem.objects.values_list("owner__display_name", "amount_microcredits"):
-        earned[owner] += amount
-        items[owner] += 1
+    revoked = set(EarningOutcome.objects.filter(outcome="revoked").values_list("id", flat=True))
+    for item, owner, amount in EarningItem.objects.values_list("id", "owner__display_name", "amount_microcredits"):
+        if item not in revoked:
+            earned[owner] += amount
+            items[owner] += 1
     return Books(
         by_batch=dict(by_batch), by_owner=dict(by_owner), earned=earned, items=items, postings=_read_postings()
     )
@@ -61,6 +63,7 @@ def count_expired(car: Car) -> int:
 
 def _read_postings() -> list[Posting]:
     rows = Transfer.objects.order_by("sequence").values_list(
-        "debit__code", "credit__code", "amount_microcredits", "credit__owner__display_name"
-    )
-    return [Posting(debit=d, credit=c, amount_microcredits=a, owner=o) for d, c, a, o in rows]
+        "debit__code", "credit__code", "amount_microcredits", "credit__owner__display_name",
+        "debit__owner__display_name",
+    )  # fmt: skip
+    return [Posting(debit=d, credit=c, amount_microcredits=a, owner=o, payer=p) for d, c, a, o, p in rows]

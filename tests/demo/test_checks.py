@@ -147,3 +147,15 @@ def test_relative_l2_is_the_worst_row_and_infinite_for_what_is_no_number() -> No
     found[1, 0] = 1e-9
     assert largest_relative_l2(found, expected) == np.inf
     assert largest_relative_l2(np.full_like(expected, np.nan), expected) == np.inf
+
+
+def test_money_that_is_released_or_taken_back_is_counted_once(books: Books) -> None:
+    def move(source: str, target: str, amount: int, *, owner: str | None, payer: str | None) -> Posting:
+        return Posting(debit=source, credit=target, amount_microcredits=amount, owner=owner, payer=payer)
+
+    before = books.paid()
+    books.postings.append(move("owner:a", "owner:b", 20, owner=HONEST, payer=HONEST))
+    assert books.paid() == before
+    books.postings.append(move("owner:a", "project", 10, owner=None, payer=HONEST))
+    assert books.paid()[HONEST] == before[HONEST] - 10
+    assert sum(books.balances().values()) == 0
