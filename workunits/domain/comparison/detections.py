@@ -1,0 +1,229 @@
+"""Detections: each has its twin in the other output, unless it was nearly dropped.
+
+Detections stand in any order and some rows of the list are padding, so they are matched: one to one, within a class,
+by how much boxes overlap and how close scores are. One without a twin is excused only where the graph itself was close
+to dropping it: by its score, or because it overlaps another one by nearly the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from workunits.domain.comparison.options import BOX_CENTRE, BOX_CORNERS, BOX_ORIGIN, ComparatorOptions
+from workunits.domain.comparison.rows import Floats, Mask
+from workunits.domain.comparison.specs import OutputSpec
+from workunits.domain.tensors import Tensor
+
+MISMATCH_MIN: Final = 4.0
+# What boxes may lack of full overlap, and an overlap may be off, for each unit of score: 0.01 for 0.001.
+OVERLAP_TOLERANCES: Final = 10.0
+# A box thinner than this share of the row's median box is widened to it: rounding could move it off itself otherwise.
+EXTENT_FLOOR_RATIO: Final = 1e-3
+EXTENT_MAX: Final = 1e100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detections:
+    """What was found in each row: boxes `[rows, n, 4]` as corners, the others `[rows, n]`."""
+
+    boxes: Floats
+    scores: Floats
+    classes: Floats
+    counts: Mask
+
+    def row(self, index: int) -> Detections:
+        """Return those of one row that count, the best first."""
+        order = np.argsort(-self.scores[index], kind="stable")
+        one = Detections(
+            boxes=self.boxes[index], scores=self.scores[index], classes=self.classes[index], counts=self.counts[index]
+        )
+        return one.pick(order[self.counts[index][order]])
+
+    def pick(self, which: npt.NDArray[Any]) -> Detections:
+        """Return some of one row's."""
+        return Detections(
+            boxes=self.boxes[which], scores=self.scores[which], classes=self.classes[which], counts=self.counts[which]
+        )
+
+
+def detection_distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor], spec: OutputSpec) -> Floats:
+    """Return how far the lists of each row are apart, in tolerances of the score; inf is possible."""
+    a, b = _read(first, spec), _read(second, spec)
+    if not a.scores.size:
+        return np.zeros(len(a.scores))
+    distance = _in_place(a, b, spec.tolerance)
+    distance[_odd_entries_differ(first[spec.name], second[spec.name])] = np.inf
+    for index in np.flatnonzero((distance > 1.0) & np.isfinite(distance)):
+        there = _match(a.row(index), b.row(index), spec, length=a.scores.shape[1])
+        back = _match(b.row(index), a.row(index), spec, length=a.scores.shape[1])
+        # Any matching is proof; where two pairs are equally close, another may be found from the other side.
+        distance[index] = min(there, back)
+        if distance[index] >= MISMATCH_MIN:
+            break  # the output is wrong; the other rows keep the distance that they have in place
+    return distance
+
+
+def _read(tensors: Mapping[str, Tensor], spec: OutputSpec) -> Detections:
+    options = spec.options
+    table = tensors[spec.name].astype(np.float64)
+    rows, length = table.shape[:2]
+    # Areas of boxes beyond would overflow.
+    bounded = np.clip(np.nan_to_num(table), -EXTENT_MAX, EXTENT_MAX)
+    column = {name: bounded[:, :, place] for place, name in enumerate(options.columns)}
+
+    def values(name: str, output: str) -> Floats:
+        return tensors[output].astype(np.float64).reshape(rows, length) if output else column[name]
+
+    scores, classes = values("score", options.scores), values("class", options.classes)
+    finite = np.isfinite(table).all(axis=2) & np.isfinite(scores) & np.isfinite(classes)
+    # Padding has no score, or a class below zero.
+    counts = finite & (scores > 0) & (classes > -0.5)
+    if options.count:
+        number = tensors[options.count].astype(np.float64).reshape(rows, 1)
+        counts &= np.arange(length)[None, :] < number
+    boxes = np.where(counts[:, :, None], _corners(column, options), 0.0)
+    return Detections(
+        boxes=boxes,
+        scores=np.where(counts, scores, 0.0),
+        classes=np.rint(np.where(counts, classes, -1.0)),
+        counts=counts,
+    )
+
+
+def _corners(column: Mapping[str, Floats], options: ComparatorOptions) -> Floats:
+    """Return boxes as lower and upper corners."""
+    if set(BOX_CORNERS) <= set(options.columns):
+        x1, y1, x2, y2 = (column[name] for name in BOX_CORNERS)
+        return np.stack([np.minimum(x1, x2), np.minimum(y1, y2), np.maximum(x1, x2), np.maximum(y1, y2)], axis=-1)
+    is_centre = set(BOX_CENTRE) <= set(options.columns)
+    x, y, w, h = (column[name] for name in (BOX_CENTRE if is_centre else BOX_ORIGIN))
+    w, h = np.abs(w), np.abs(h)
+    left, low = (x - w / 2, y - h / 2) if is_centre else (x, y)
+    return np.stack([left, low, left + w, low + h], axis=-1)
+
+
+def _odd_entries_differ(a: Tensor, b: Tensor) -> Mask:
+    """Return the rows whose entries with NaN or infinities are not the same ones, in any order."""
+    differ = np.zeros(len(a), dtype=np.bool_)
+    odd_a, odd_b = ((~np.isfinite(each)).any(axis=2) for each in (a, b))
+    for index in np.flatnonzero(odd_a.any(axis=1) | odd_b.any(axis=1)):
+        mine, theirs = (
+            sorted(entry.tobytes() for entry in each) for each in (a[index][odd_a[index]], b[index][odd_b[index]])
+        )
+        differ[index] = mine != theirs
+    return differ
+
+
+def _in_place(a: Detections, b: Detections, tolerance: float) -> Floats:
+    """Return the distance of each row where the lists have the same order, which is the usual case; else 4 or more."""
+    pair = np.maximum(
+        (1.0 - _overlap(a.boxes, b.boxes)) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores - b.scores) / tolerance
+    )
+    both = a.counts & b.counts
+    pair = np.where(both, np.where(a.classes == b.classes, pair, MISMATCH_MIN), 0.0)
+    pair = np.where(a.counts != b.counts, MISMATCH_MIN, pair)
+    worst: Floats = pair.max(axis=1, initial=0.0)
+    return worst
+
+
+def _overlap(a: Floats, b: Floats) -> Floats:
+    """Return intersection over union of boxes `[..., 4]`; of boxes without any extent 1 where they are the same."""
+    floor = EXTENT_FLOOR_RATIO * min(_median_extent(a), _median_extent(b))
+    a, b = _widen(a, floor), _widen(b, floor)
+    shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0.0, None).prod(axis=-1)
+    area_a, area_b = ((each[..., 2:] - each[..., :2]).prod(axis=-1) for each in (a, b))
+    union = area_a + area_b - shared
+    same = (a == b).all(axis=-1).astype(np.float64)
+    overlap: Floats = np.divide(shared, union, out=same, where=union > 0)
+    return np.clip(overlap, 0.0, 1.0)
+
+
+def _median_extent(boxes: Floats) -> float:
+    extents = (boxes[..., 2:] - boxes[..., :2]).ravel()
+    extents = extents[extents > 0]
+    return float(np.median(extents)) if extents.size else 0.0
+
+
+def _widen(boxes: Floats, floor: float) -> Floats:
+    missing = np.clip(floor - (boxes[..., 2:] - boxes[..., :2]), 0.0, None) / 2.0
+    return np.concatenate([boxes[..., :2] - missing, boxes[..., 2:] + missing], axis=-1)
+
+
+def _match(a: Detections, b: Detections, spec: OutputSpec, *, length: int) -> float:
+    """Return the worst pair of the closest matching, or the worst one without a twin. Closest pairs first."""
+    tolerance = spec.tolerance
+    overlap = _overlap(a.boxes[:, None, :], b.boxes[None, :, :])
+    cost = np.maximum(
+        (1.0 - overlap) / (OVERLAP_TOLERANCES * tolerance),
+        np.abs(a.scores[:, None] - b.scores[None, :]) / tolerance,
+    )
+    cost = np.where(a.classes[:, None] == b.classes[None, :], cost, np.inf)
+    free_a, free_b = np.ones(len(a.scores), dtype=np.bool_), np.ones(len(b.scores), dtype=np.bool_)
+    candidates = np.argwhere(cost < MISMATCH_MIN)
+    worst = 0.0
+    for i, j in candidates[np.argsort(cost[tuple(candidates.T)], kind="stable")]:
+        if free_a[i] and free_b[j]:
+            free_a[i] = free_b[j] = False
+            worst = max(worst, float(cost[i, j]))
+    return max(worst, _without_twin(_Side(a, free_a, length), _Side(b, free_b, length), spec))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    found: Detections
+    without_twin: Mask
+    length: int
+
+    @property
+    def alone(self) -> Detections:
+        """Those that have no twin on the other side."""
+        return self.found.pick(self.without_twin)
+
+    @property
+    def cut(self) -> float:
+        """The score below which this side's list has nothing: its last one's where the list is full."""
+        return float(self.found.scores.min()) if len(self.found.scores) == self.length else 0.0
+
+
+def _without_twin(a: _Side, b: _Side, spec: OutputSpec) -> float:
+    """Return how far from being dropped the clearest detection is that only one side has, in tolerances.
+
+    One that was kept here by a hair may have dropped others here, which the other side kept: they are excused with it.
+    """
+    far_a, far_b = _from_dropped(a, b, spec), _from_dropped(b, a, spec)
+    drops_a, drops_b = _drops(b, a, spec), _drops(a, b, spec)
+    while True:
+        freed_a = (far_a >= MISMATCH_MIN) & (drops_a & (far_b < MISMATCH_MIN)).any(axis=1)
+        freed_b = (far_b >= MISMATCH_MIN) & (drops_b & (far_a < MISMATCH_MIN)).any(axis=1)
+        if not (freed_a.any() or freed_b.any()):
+            return float(max(far_a.max(initial=0.0), far_b.max(initial=0.0)))
+        far_a, far_b = np.where(freed_a, 0.0, far_a), np.where(freed_b, 0.0, far_b)
+
+
+def _from_dropped(own: _Side, other: _Side, spec: OutputSpec) -> Floats:
+    """Return for each detection without a twin how far its score or an overlap is from what drops it on that side."""
+    alone, rivals, threshold = own.alone, other.found, spec.options.iou_threshold
+    cut = max(spec.options.score_threshold, other.cut)
+    distance = np.clip(alone.scores - cut, 0.0, None) / spec.tolerance
+    if threshold is None or not rivals.scores.size:
+        return distance
+    off = np.abs(_overlap(alone.boxes[:, None, :], rivals.boxes[None, :, :]) - threshold)
+    off = np.where(alone.classes[:, None] == rivals.classes[None, :], off, np.inf).min(axis=1)
+    return np.minimum(distance, off / (OVERLAP_TOLERANCES * spec.tolerance))
+
+
+def _drops(rivals: _Side, own: _Side, spec: OutputSpec) -> Mask:
+    """Return which rival without a twin `[own, rivals]` drops which of the other side's, where both are present."""
+    one, other, threshold = own.alone, rivals.alone, spec.options.iou_threshold
+    if threshold is None:
+        return np.zeros((len(one.scores), len(other.scores)), dtype=np.bool_)
+    least = threshold - OVERLAP_TOLERANCES * spec.tolerance
+    overlaps = _overlap(one.boxes[:, None, :], other.boxes[None, :, :]) >= least
+    same = one.classes[:, None] == other.classes[None, :]
+    mask: Mask = overlaps & same & (other.scores[None, :] >= one.scores[:, None])
+    return mask

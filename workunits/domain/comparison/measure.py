@@ -1,0 +1,126 @@
+"""The distance of two documents: each output by the rule of its comparator, and the worst row of the worst output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from workunits.domain.comparison import ranking, rows
+from workunits.domain.comparison.detections import MISMATCH_MIN, detection_distance
+from workunits.domain.comparison.ranking import DOUBT
+from workunits.domain.comparison.rows import Floats, Mask
+from workunits.domain.comparison.specs import Comparator, OutputSpec, classes_of
+from workunits.domain.comparison.tokens import Companion, not_comparable, token_distance
+from workunits.domain.tensors import Tensor, read_tensors
+
+__all__ = ["DOUBT", "MATCH_MAX", "MISMATCH_MIN", "compare_rows", "compare_tensors", "measure_distance"]
+
+MATCH_MAX: Final = 1.0
+
+Tensors = Mapping[str, Tensor]
+
+
+def measure_distance(first: bytes, second: bytes, specs: Sequence[OutputSpec]) -> float:
+    """Return the distance between two documents: the worst of all tensors and rows, in tolerances; inf is possible."""
+    return float(compare_rows(read_tensors(first), read_tensors(second), specs).max(initial=0.0))
+
+
+def compare_tensors(a: Tensor, b: Tensor, spec: OutputSpec) -> float:
+    """Return the distance of the worst row between two tensors `[rows, *shape]`, in tolerances."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return np.inf
+    return float(compare_rows({spec.name: a}, {spec.name: b}, [spec]).max(initial=0.0))
+
+
+def compare_rows(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) -> Floats:
+    """Return the distance of each row, in tolerances: that of its worst output. Never NaN; inf is possible."""
+    count = len(first[specs[0].name])
+    if any(first[spec.name].shape != second[spec.name].shape for spec in specs) or any(
+        first[spec.name].dtype != second[spec.name].dtype for spec in specs
+    ):
+        return np.full(count, np.inf)
+    partners = {name for spec in specs if spec.comparator == Comparator.DETECTIONS for name in spec.options.partners}
+    a, b = _comparable(first, second, specs)
+    worst = np.zeros(count)
+    with np.errstate(over="ignore"):  # a difference that float64 cannot hold is infinite, and that is what it is
+        for spec in specs:
+            if spec.name not in partners:
+                worst = np.maximum(worst, _output_distance(a, b, spec, specs))
+    return worst
+
+
+def _comparable(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) -> tuple[Tensors, Tensors]:
+    """Blank on both sides what a companion says of tokens that follow from different ones."""
+    a, b = dict(first), dict(second)
+    for spec in specs:
+        name = spec.options.companion
+        if spec.comparator == Comparator.TOKENS and spec.options.sequential and name:
+            blank = not_comparable(first[spec.name], second[spec.name], first[name])
+            a[name], b[name] = (np.where(blank, each.dtype.type(0), each) for each in (a[name], b[name]))
+    return a, b
+
+
+def _output_distance(a: Tensors, b: Tensors, spec: OutputSpec, specs: Sequence[OutputSpec]) -> Floats:
+    equal = _equal_rows(a[spec.name], b[spec.name])
+    if spec.comparator == Comparator.DETECTIONS and spec.tolerance > 0:
+        return detection_distance(a, b, spec)
+    if equal.all():
+        return np.zeros(len(equal))
+    if spec.comparator == Comparator.EXACT or spec.tolerance <= 0:
+        return np.where(equal, 0.0, np.inf)
+    if spec.comparator == Comparator.TOKENS:
+        companion = next((other for other in specs if other.name == spec.options.companion), None)
+        scores = companion and Companion(spec=companion, a=a[companion.name], b=b[companion.name])
+        return token_distance(a[spec.name], b[spec.name], spec, scores)
+    return np.where(equal, 0.0, _number_distance(a[spec.name], b[spec.name], spec))
+
+
+def _equal_rows(a: Tensor, b: Tensor) -> Mask:
+    """Return which rows are the same to the last bit."""
+    size = a[0].nbytes if len(a) else 0
+    x, y = (np.ascontiguousarray(each).view(np.uint8).reshape(len(a), size) if size else each for each in (a, b))
+    return (x == y).all(axis=1) if size else np.ones(len(a), dtype=np.bool_)
+
+
+def _number_distance(a: Tensor, b: Tensor, spec: OutputSpec) -> Floats:
+    """Return the distance of numbers. NaN and infinities are results too: they have to stand at the same places."""
+    x, y = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
+    finite = np.isfinite(x) & np.isfinite(y)
+    special = ((x == y) | (np.isnan(x) & np.isnan(y)) | finite).all(axis=1)
+    x, y = np.where(finite, x, 0.0), np.where(finite, y, 0.0)
+    comparator = spec.options.task if spec.comparator == Comparator.INT8 else spec.comparator
+    if comparator == Comparator.PROBABILITIES:
+        distance = _probability_distance(x, y, spec)
+    else:
+        distance = _vector_distance(x, y, finite, replace(spec, comparator=comparator))
+    return np.where(special, distance, np.inf)
+
+
+def _vector_distance(x: Floats, y: Floats, finite: Mask, spec: OutputSpec) -> Floats:
+    x, y = rows.scale_down(x, y)
+    distance = rows.relative_l2(x, y) / spec.tolerance
+    if spec.comparator == Comparator.DENSE:
+        distance = np.maximum(distance, rows.point_distance(x, y, spec.tolerance))
+    elif spec.comparator == Comparator.LOGITS:
+        by_class = (_classes_last(each, spec) for each in (x, y, finite))
+        distance = np.maximum(distance, ranking.class_distance(*by_class, spec.tolerance))
+    return distance
+
+
+def _probability_distance(x: Floats, y: Floats, spec: OutputSpec) -> Floats:
+    distance = ranking.share_distance(x, y, spec.tolerance)
+    if spec.options.softmax:
+        share_min = ranking.SHARE_MIN_F16 if spec.dtype == "F16" else ranking.SHARE_MIN
+        shares = (_classes_last(each, spec) for each in (x, y))
+        distance = np.maximum(distance, ranking.score_distance(*shares, spec.tolerance, share_min))
+    return distance
+
+
+def _classes_last(flat: Tensor, spec: OutputSpec) -> Tensor:
+    """Return rows as `[rows, positions, classes]`."""
+    axis = spec.options.axis
+    shaped = flat.reshape(len(flat), *(spec.shape or (1,)))
+    return np.moveaxis(shaped, axis if axis < 0 else axis + 1, -1).reshape(len(flat), -1, classes_of(spec))
