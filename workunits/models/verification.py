@@ -18,8 +18,8 @@ from workunits.models.vehicles import Vehicle
 class VehicleStanding(models.Model):
     """Where a vehicle stands, over all levels. No row: nothing was ever judged.
 
-    `folded_sequence`: up to which of its commitments trust was folded. `resets`: when it lost a dispute;
-    `life_ends`, beside it: its last commitment then, with which that life of its trust ended.
+    `folded_sequence`: up to which of its commitments trust was folded. `resets`: when it lost a dispute, as
+    far as that counts for its standing. `life_ends`: its last commitment whenever its trust was reset.
     """
 
     vehicle = models.OneToOneField(Vehicle, primary_key=True, on_delete=models.CASCADE, related_name="standing")

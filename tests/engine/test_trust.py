@@ -1,0 +1,250 @@
+"""Trust on the database: what a fold believes, what it makes final, and what is audited by force."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests.engine.audit_rows import AUDIT, KNOWN, audits_of, end_replica, make_audited_batch
+from tests.engine.factories import NOW, known, later, make_vehicle, rows_of
+from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
+from workunits.models import (
+    AnchorMachine,
+    Audit,
+    Batch,
+    BatchProgress,
+    Revocation,
+    TrustEvent,
+    VehicleStanding,
+    VehicleTrust,
+)
+from workunits.pipeline import drain
+from workunits.pipeline.revoke import apply_revocations, settle_failures
+from workunits.pipeline.trust import fold_trust, force_audits, release_vehicle
+from workunits.pipeline.validate import validate_ready
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_luck(monkeypatch):
+    """Draws come out the same: no anchor floor, no other class."""
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+
+
+def weights(vehicle):
+    return {
+        (row.level, row.model_id, row.comparison_class): row.weight_microcredits
+        for row in VehicleTrust.objects.filter(vehicle=vehicle)
+    }
+
+
+def due():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT vehicle_id FROM trust_due ORDER BY 1")
+        return [vehicle_id for (vehicle_id,) in cursor.fetchall()]
+
+
+def pass_audit(batch, unit, vehicle=None):
+    """Let another car agree with a unit's result."""
+    commit_result(batch, vehicle or make_vehicle(), unit=unit, role=AUDIT, state="COMMITTED")
+    validate_ready(now=NOW)
+
+
+def test_believed_results_are_counted_for_level_class_and_model_up_to_the_first_open_audit():
+    batch, car = make_audited_batch(units=4), make_vehicle()
+    for unit in range(4):
+        commit_result(batch, car, unit=unit, drawn=unit == 2)
+    validate_ready(now=NOW)
+    assert fold_trust(now=NOW) == 1
+    assert weights(car) == {(2, 0, ""): 100, (2, 0, "x86"): 100, (2, batch.model_id, "x86"): 100}
+    standing = VehicleStanding.objects.get(vehicle=car)
+    assert (standing.folded_sequence, due()) == (2, [])
+    assert {row.weight for row in known(car).trust} == {100}
+    assert outcomes_of(batch, car) == {}
+    pass_audit(batch, 2)
+    assert fold_trust(now=NOW) == 2
+    assert weights(car)[(2, 0, "")] == 200
+
+
+def test_a_passed_audit_makes_final_what_was_committed_before_it_and_nothing_behind_it():
+    batch, car = make_audited_batch(units=4), make_vehicle()
+    for unit in range(4):
+        commit_result(batch, car, unit=unit, drawn=unit == 2)
+    validate_ready(now=NOW)
+    pass_audit(batch, 2)
+    fold_trust(now=later(5))
+    assert [unit["final_at"] for unit in units_of(batch)] == [later(5)] * 3 + [None]
+    assert {key: "final" for key in (0, 1, 2)} == outcomes_of(batch, car)
+    progress = BatchProgress.objects.get(batch=batch)
+    assert (progress.units_final, progress.rows_final, progress.rows_validated) == (3, 6, 8)
+    assert kept_commits(car) == [4]
+    row = VehicleTrust.objects.get(vehicle=car, level=2, model_id=0, comparison_class="")
+    assert (row.final_sequence, row.provisional_since) == (3, NOW)
+
+
+def test_folding_again_changes_nothing():
+    batch, car = make_audited_batch(units=3), make_vehicle()
+    for unit in range(3):
+        commit_result(batch, car, unit=unit, drawn=unit == 1)
+    validate_ready(now=NOW)
+    pass_audit(batch, 1)
+    fold_trust(now=NOW)
+    fold_trust(now=NOW)
+
+    def everything():
+        return (
+            list(VehicleTrust.objects.order_by("id").values()),
+            list(VehicleStanding.objects.order_by("vehicle_id").values()),
+            rows_of("unit"),
+            rows_of("earning_outcome"),
+            rows_of("vehicle_commit"),
+            list(BatchProgress.objects.values()),
+        )
+
+    before = everything()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO trust_due SELECT DISTINCT vehicle_id FROM replica ON CONFLICT DO NOTHING")
+    assert fold_trust(now=later(60)) == 2
+    assert everything() == before
+
+
+def test_an_audit_of_an_earlier_commitment_that_is_open_holds_back_what_passed_after_it():
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    for unit in range(2):
+        commit_result(batch, car, unit=unit, drawn=True)
+    validate_ready(now=NOW)
+    pass_audit(batch, 1)
+    fold_trust(now=NOW)
+    assert (outcomes_of(batch, car), weights(car)) == ({}, {})
+    pass_audit(batch, 0)
+    fold_trust(now=NOW)
+    assert weights(car)[(2, 0, "")] == 100
+    assert all(unit["final_at"] for unit in units_of(batch))
+
+
+def test_audits_earn_no_trust_and_known_answers_do():
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    for unit in range(2):
+        commit_result(batch, make_vehicle(), unit=unit, drawn=unit == 0)
+    validate_ready(now=NOW)
+    commit_result(batch, car, unit=0, role=AUDIT, state="COMMITTED")
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert set(weights(car).values()) == {0}
+    commit_result(batch, car, unit=1, role=KNOWN, state="COMMITTED")
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert set(weights(car).values()) == {50}
+
+
+def test_commitments_that_came_to_nothing_hold_nobody_up_and_are_forgotten():
+    batch, car = make_audited_batch(units=3), make_vehicle()
+    commit_result(batch, car, unit=0, state="COMMITTED")
+    commit_result(batch, car, unit=1)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert weights(car) == {}
+    end_replica(batch, car, "EXPIRED", unit=0)
+    commit_result(batch, car, unit=2)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert (weights(car)[(2, 0, "")], kept_commits(car)) == (100, [2, 3])
+
+
+def test_a_batch_that_is_gone_does_not_block_a_fold():
+    gone, batch, car = make_audited_batch(units=1), make_audited_batch(units=1), make_vehicle()
+    commit_result(gone, car)
+    commit_result(batch, car)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM replica WHERE batch_id = %s", [gone.id])
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert (weights(car)[(2, 0, "")], kept_commits(car)) == (50, [2])
+
+
+def test_trust_of_one_level_says_nothing_at_another():
+    economy, strict, car = make_audited_batch("economy", units=1), make_audited_batch("strict", units=1), make_vehicle()
+    commit_result(economy, car)
+    commit_result(strict, car)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert {level: weight for (level, model, _), weight in weights(car).items() if not model} == {1: 50, 3: 50}
+
+
+def test_a_vehicle_that_needs_no_anchor_any_more_is_said_to_be_qualified_once():
+    batch, car = make_audited_batch(units=5), make_vehicle()
+    for unit in range(5):
+        commit_result(batch, car, unit=unit)
+        validate_ready(now=NOW)
+        fold_trust(now=NOW)
+    (event,) = TrustEvent.objects.filter(vehicle=car, kind="qualified")
+    # c δ w / (1 - δ) is 131.6 for a result of 50.
+    assert (event.weight_before, event.weight_after, event.sequence) == (100, 150, 3)
+
+
+def test_what_was_provisional_for_too_long_is_audited_by_force_at_its_latest_result():
+    batch, car = make_audited_batch(units=5), make_vehicle()
+    for unit in range(3):
+        commit_result(batch, car, unit=unit)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    hold = settings.FLEET.hold_seconds
+    assert force_audits(now=later(hold - 1)) == 0
+    assert force_audits(now=later(hold)) == 1
+    assert force_audits(now=later(hold)) == 0
+    (audit,) = audits_of(batch)
+    assert (audit.reason, audit.needs, audit.sequence, audit.unit_number) == ("forced", "car", 3, 2)
+    assert later(hold) <= audit.opens_at <= later(hold) + timedelta(seconds=settings.FLEET.audit_delay_seconds)
+    assert [unit["needed"] for unit in units_of(batch)] == [0, 0, 1, 1, 1]
+    pass_audit(batch, 2)
+    fold_trust(now=later(hold))
+    assert outcomes_of(batch, car) == {0: "final", 1: "final", 2: "final"}
+    assert VehicleTrust.objects.get(vehicle=car, model_id=0, comparison_class="").provisional_since is None
+
+
+def test_a_forced_audit_of_an_ended_batch_waits_for_an_anchor():
+    batch, car = make_audited_batch(units=1), make_vehicle()
+    commit_result(batch, car)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    Batch.objects.filter(id=batch.id).update(status="completed", ended_at=NOW, outcome="full")
+    at = later(settings.FLEET.hold_seconds)
+    assert force_audits(now=at) == 0
+    AnchorMachine.objects.create(name="anchor", seen_at=at)
+    assert force_audits(now=at) == 1
+    assert audits_of(batch)[0].needs == "anchor"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_fold_at_once_count_each_result_once():
+    batch, cars = make_audited_batch(units=30), [make_vehicle() for _ in range(10)]
+    for unit in range(30):
+        commit_result(batch, cars[unit % 10], unit=unit, drawn=unit >= 20)
+    validate_ready(now=NOW)
+    for unit in range(20, 30):
+        pass_audit(batch, unit)
+
+    def work():
+        try:
+            for _ in range(5):
+                fold_trust(now=NOW)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fold_trust(now=NOW)
+    fold_trust(now=NOW)
+    assert [weights(car)[(2, 0, "")] for car in cars] == [150] * 10
+    progress = BatchProgress.objects.get(batch=batch)
+    assert (progress.units_final, progress.rows_final) == (30, 60)
+    assert len(rows_of("earning_outcome", batch_id=batch.id)) == 40
+    assert (due(), rows_of("vehicle_commit")) == ([], [])

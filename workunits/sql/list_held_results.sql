@@ -1,0 +1,31 @@
+-- For each vehicle and level with a result that has been provisional for too long: its latest provisional result that
+-- can be audited, unless an audit of that level is open already and will settle them. Without an anchor only those of
+-- batches that still lease: elsewhere nobody could ever run it, and an audit that stays open holds up all others.
+-- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold,
+-- vehicle_commit_in_sequence (backwards), replica_one_per_owner. Rows: one a vehicle and level; NULLs where there is none.
+SELECT t.vehicle_id, latest.*
+FROM vehicle_trust t
+JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
+LEFT JOIN LATERAL (
+    SELECT c.batch_id, c.unit_number, c.owner_id, c.vehicle_id, c.sequence, c.level, c.weight, c.comparison_class,
+           b.status IN ('in_progress', 'finalizing') AS is_leasing
+    FROM vehicle_commit c
+    JOIN batch b ON b.id = c.batch_id
+    CROSS JOIN LATERAL (
+        SELECT FROM replica r
+        WHERE r.batch_id = c.batch_id AND r.unit_number = c.unit_number AND r.owner_id = c.owner_id
+          AND r.vehicle_id = c.vehicle_id AND r.sequence = c.sequence AND r.state = 'VALID'
+        OFFSET 0
+    ) AS r
+    WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
+      AND c.sequence > t.final_sequence AND c.sequence <= s.folded_sequence
+      AND (%(has_anchor)s OR b.status IN ('in_progress', 'finalizing'))
+      AND NOT EXISTS (SELECT FROM revocation x
+                      WHERE x.batch_id = c.batch_id AND x.unit_number = c.unit_number AND x.owner_id = c.owner_id
+                        AND x.vehicle_id = c.vehicle_id AND x.sequence = c.sequence)
+    ORDER BY c.sequence DESC LIMIT 1
+) AS latest ON true
+WHERE t.provisional_since <= %(held_before)s
+  AND NOT EXISTS (SELECT FROM audit a WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.state = 'open')
+ORDER BY t.provisional_since
+LIMIT %(results_max)s
