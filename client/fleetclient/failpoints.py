@@ -34,6 +34,7 @@ FAIL_POINTS = (
     "output_written",  # the runner has written an output, the journal does not know
     "result_journaled",  # the journal knows, the input is still there
     "result_kept",  # the input is gone, the server does not know
+    "keep_journaled",  # the journal knows that the server may still ask for the bytes
     "upload_journaled",  # the server wants the bytes, none was sent
     "upload_offset_known",  # the server said how much it has
     "upload_chunk_sent",  # the server has a part of an output

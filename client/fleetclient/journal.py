@@ -22,10 +22,10 @@ from fleetclient.wire.frame import dump_json
 
 SCHEMA_VERSION = 2
 # From each older version to the next.
-_UPGRADES = {1: "ALTER TABLE unit ADD COLUMN sketch BLOB;"}
+_UPGRADES = {1: "ALTER TABLE unit ADD COLUMN sketch BLOB; ALTER TABLE unit ADD COLUMN kept_at REAL;"}
 _HAND_BACK = (
     "UPDATE unit SET state = 'returning', return_kind = ?, return_reason = ?, return_detail = ?"
-    " WHERE token = ? AND state = 'held'"
+    " WHERE token = ? AND (state = 'held' OR state = 'finished' AND kept_at IS NOT NULL)"
 )
 
 
@@ -79,13 +79,20 @@ class Journal:
         )
         return changed and self._mirror(token, state=UnitState.FINISHED, result=result)
 
+    def keep(self, token: str, *, now_unix: float) -> bool:
+        """Note that the server has us keep a FINISHED output; the first time counts."""
+        changed = self._move(
+            "UPDATE unit SET kept_at = ? WHERE token = ? AND state = 'finished' AND kept_at IS NULL", (now_unix, token)
+        )
+        return changed and self._mirror(token, kept_at=now_unix)
+
     def start_upload(self, token: str) -> bool:
         """Move FINISHED -> UPLOADING: the server wants the bytes."""
         changed = self._move("UPDATE unit SET state = 'uploading' WHERE token = ? AND state = 'finished'", (token,))
         return changed and self._mirror(token, state=UnitState.UPLOADING)
 
     def hand_back(self, items: Iterable[HandBack]) -> list[HandBack]:
-        """Move HELD -> RETURNING for every item, all or none; return those that moved."""
+        """Move HELD, or FINISHED and kept, -> RETURNING for every item, all or none; return those that moved."""
         with _Transaction(self._database):
             moved = [item for item in items if self._move(_HAND_BACK, _hand_back_values(item))]
         for item in moved:
@@ -131,12 +138,26 @@ class Journal:
     def _load(self) -> list[Unit]:
         rows = self._database.execute(
             "SELECT sequence, state, contract, lease, boot_id, leased_at, digest, output_bytes, cpu_seconds, token,"
-            " sketch, return_kind, return_reason, return_detail FROM unit ORDER BY sequence"
+            " sketch, kept_at, return_kind, return_reason, return_detail FROM unit ORDER BY sequence"
         )
         return [self._read(row) for row in rows.fetchall()]
 
     def _read(self, row: tuple[object, ...]) -> Unit:
-        sequence, state, contract, lease_text, boot_id, leased_at, digest, size, seconds, token, sketch, *back = row
+        (
+            sequence,
+            state,
+            contract,
+            lease_text,
+            boot_id,
+            leased_at,
+            digest,
+            size,
+            seconds,
+            token,
+            sketch,
+            kept_at,
+            *back,
+        ) = row
         lease = read_lease(json.loads(str(lease_text)), {"contract": read_contract(json.loads(str(contract)))})
         began = float(str(leased_at))
         kind, reason, detail = back
@@ -155,6 +176,7 @@ class Journal:
                 cpu_seconds=float(str(seconds)),
                 sketch=sketch if isinstance(sketch, bytes) else b"",
             ),
+            kept_at=None if kept_at is None else float(str(kept_at)),
             hand_back=None
             if reason is None
             else HandBack(

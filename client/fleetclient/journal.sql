@@ -11,6 +11,7 @@ CREATE TABLE unit (
     output_bytes INTEGER,
     cpu_seconds REAL,
     sketch BLOB,
+    kept_at REAL,
     return_kind TEXT,
     return_reason TEXT,
     return_detail TEXT,

@@ -36,7 +36,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One row of the journal. `deadline_at` is on the boot clock; None when leased before the last boot."""
+    """One row of the journal. `deadline_at` is on the boot clock; None when leased before the last boot.
+
+    `kept_at`: Unix seconds when the server first had us keep the output, None while it has not.
+    """
 
     sequence: int
     lease: Lease
@@ -45,6 +48,7 @@ class Unit:
     deadline_at: float | None
     result: Result | None = None
     hand_back: HandBack | None = None
+    kept_at: float | None = None
 
     @property
     def token(self) -> str:

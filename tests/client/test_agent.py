@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fleetclient.agent import keeping
+from fleetclient.agent.keeping import list_kept
 from fleetclient.agent.loop import Revoked
 from fleetclient.clock import boot_seconds
 from fleetclient.units import UnitState
@@ -16,6 +19,7 @@ from fleetclient.wire import BLOBS_PATH
 from tests.client.fake_fleet import FakeFleet, Refused
 from tests.client.support import (
     Car,
+    KeepAll,
     add_slow_units,
     add_units,
     assert_all_right,
@@ -313,26 +317,56 @@ def test_a_result_that_the_server_has_the_car_keep_is_offered_again_and_outlives
     assert len(second.events("runner_started")) == 0
 
 
-class KeepAll(dict[str, str]):
-    """Has the car keep whatever it offers."""
-
-    def __contains__(self, token: object) -> bool:
-        return True
-
-    def __missing__(self, token: str) -> str:
-        return "keep"
-
-
 def test_many_kept_results_leave_room_for_new_ones_and_take_turns(fleet: FakeFleet, car: MakeCar) -> None:
-    add_units(fleet, 20, rows=10, inline_bytes_max=100)
+    add_units(fleet, 40, rows=10, inline_bytes_max=100)
     fleet.outcome_overrides = KeepAll()
     worker = car()
-    worker.step_until(lambda: worker.agent.completed_count == 20)
+    worker.step_until(lambda: len(list_kept(worker.parts.journal)) == 40)
     syncs = len(fleet.syncs)
-    worker.step_until(lambda: len(fleet.syncs) >= syncs + 6)
-    offered = [[item["token"] for item in sync["commitments"]] for sync in fleet.syncs[syncs + 2 :]]
-    assert all(len(each) == 16 for each in offered)
-    assert {token for each in offered for token in each} == {unit.token for unit in fleet.units}
+    worker.step_until(lambda: len(fleet.syncs) >= syncs + 10)
+    later = fleet.syncs[syncs + 2 :]
+    offered = [[item["token"] for item in sync["commitments"]] for sync in later]
+    assert all(len(each) <= 16 for each in offered)
+    tokens = [token for each in offered for token in each]
+    assert set(tokens) == {unit.token for unit in fleet.units}
+    assert max(Counter(tokens).values()) <= 2, "each is offered in every fourth sync at most"
+    assert all(len(sync["held"]) + len(sync["commitments"]) == 40 for sync in later), "each is mentioned in every sync"
+    assert all(sync["capacity"]["replicas"] > 0 for sync in later), "what is kept counts as no work"
+
+
+def test_what_is_kept_survives_the_lease_s_own_deadline_and_a_stop(fleet: FakeFleet, car: MakeCar) -> None:
+    add_units(fleet, 1, rows=300, inline_bytes_max=100)
+    fleet.outcome_overrides = KeepAll()
+    worker = car()
+    worker.step_until(lambda: bool(list_kept(worker.parts.journal)))
+    long_after = boot_seconds() + 40 * 3600
+    worker.agent.step(long_after)
+    worker.agent.shut_down(long_after)
+    (unit,) = list_kept(worker.parts.journal)
+    assert unit.deadline_at is not None
+    assert unit.deadline_at < long_after
+    assert worker.parts.spool.output_path(unit.token).exists()
+    assert fleet.syncs[-1]["returned"] == []
+
+
+@pytest.mark.parametrize(("limit", "left"), [("SECONDS_MAX", 0), ("UNITS_MAX", 2), ("BYTES_MAX", 2)])
+def test_what_is_kept_too_long_or_is_too_much_goes_back_the_oldest_first(
+    fleet: FakeFleet, car: MakeCar, monkeypatch: pytest.MonkeyPatch, limit: str, left: int
+) -> None:
+    add_units(fleet, 3, rows=10, inline_bytes_max=100)
+    fleet.outcome_overrides = KeepAll()
+    worker = car()
+    worker.step_until(lambda: len(list_kept(worker.parts.journal)) == 3)
+    kept = sorted(list_kept(worker.parts.journal), key=lambda unit: (unit.kept_at or 0, unit.sequence))
+    size = kept[0].result.output_bytes if kept[0].result else 0
+    monkeypatch.setattr(keeping, limit, {"SECONDS_MAX": -1.0, "UNITS_MAX": 2, "BYTES_MAX": 2 * size}[limit])
+    fleet.outcome_overrides = {unit.token: "keep" for unit in kept[3 - left :]}
+    worker.step_until(lambda: len(fleet.hand_backs) >= 3 - left)
+    returned = fleet.hand_backs[: 3 - left]
+    assert {(item["kind"], item["reason"]) for item in returned} == {("returned", "not_wanted")}
+    assert {item["token"] for item in returned} == {unit.token for unit in kept[: 3 - left]}
+    assert [unit.token for unit in list_kept(worker.parts.journal)] == [unit.token for unit in kept[3 - left :]]
+    assert not any(worker.parts.spool.output_path(unit.token).exists() for unit in kept[: 3 - left])
 
 
 @pytest.mark.parametrize(

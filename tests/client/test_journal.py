@@ -119,6 +119,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.journal = open_journal(Path(self.folder.name))
         self.model: dict[str, UnitState] = {}
+        self.kept: set[str] = set()
 
     @rule(token=st.sampled_from(TOKENS))
     def lease(self, token: str) -> None:
@@ -136,13 +137,23 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(token=st.sampled_from(TOKENS))
     def give_back(self, token: str) -> None:
-        self.move(token, UnitState.HELD, UnitState.RETURNING, bool(self.journal.hand_back([hand_back(token)])))
+        is_kept = token in self.kept and self.model.get(token) is UnitState.FINISHED
+        source = UnitState.FINISHED if is_kept else UnitState.HELD
+        self.move(token, source, UnitState.RETURNING, bool(self.journal.hand_back([hand_back(token)])))
+
+    @rule(token=st.sampled_from(TOKENS))
+    def keep(self, token: str) -> None:
+        is_new = self.model.get(token) is UnitState.FINISHED and token not in self.kept
+        assert self.journal.keep(token, now_unix=5.0) == is_new
+        if is_new:
+            self.kept.add(token)
 
     @rule(tokens=st.sets(st.sampled_from(TOKENS)))
     def forget(self, tokens: set[str]) -> None:
         self.journal.forget(tokens)
         for token in tokens:
             self.model.pop(token, None)
+        self.kept -= tokens
 
     @rule()
     def restart(self) -> None:
@@ -157,6 +168,7 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def the_journal_is_the_model(self) -> None:
         assert {unit.token: unit.state for unit in self.journal.list_units()} == self.model
+        assert {unit.token for unit in self.journal.list_units() if unit.kept_at == 5.0} == self.kept
 
     def teardown(self) -> None:
         self.journal.close()
@@ -176,7 +188,9 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date_with_its_units(tmp
     journal.finish(TOKENS[0], RESULT)
     journal.close()
     with sqlite3.connect(path) as database:
-        database.executescript("ALTER TABLE unit DROP COLUMN sketch; PRAGMA user_version = 1;")
+        database.executescript(
+            "ALTER TABLE unit DROP COLUMN sketch; ALTER TABLE unit DROP COLUMN kept_at; PRAGMA user_version = 1;"
+        )
     database.close()
     journal = Journal(path, boot_id="boot")
     journal.add_leases([lease(TOKENS[1])], now=2.0)

@@ -1,6 +1,6 @@
 """One sync from the journal's point of view: what to say, and what the answer changes.
 
-Journal moves here: nothing -> HELD (leases), FINISHED -> UPLOADING, anything -> gone (settled or cancelled).
+Journal moves here: nothing -> HELD (leases), FINISHED -> kept or UPLOADING, anything -> gone (settled or cancelled).
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from fleetclient.vehicle.source import VehicleState
 from fleetclient.wire import AgentInfo, Capacity, Commitment, SyncAnswer, SyncRequest
 
 COMMITMENTS_PER_SYNC_MAX = 64
-# Of those that the server has heard of and has us keep, so many are offered again in a sync, in turn.
-KEPT_PER_SYNC_MAX = 16
 MODELS_PER_SYNC_MAX = 100
 INLINE_BYTES_PER_SYNC_MAX = 1024 * 1024
 
@@ -51,8 +49,8 @@ def build_sync(
 ) -> SyncRequest:
     """Return what the car has to say now. Every unit in the journal is mentioned exactly once.
 
-    `models` are the cached ones, most recently used first. `kept`: tokens of results that the server has us keep; they
-    are offered after the others, the one first that was offered longest ago.
+    `models` are the cached ones, most recently used first. `kept`: which of the results that the server has us keep
+    are offered again now, after the others; the rest is mentioned as held.
     """
     offered = _list_offered(_in_turn(journal.list_units(UnitState.FINISHED), kept), commitments_max)
     returning = journal.list_units(UnitState.RETURNING)
@@ -79,12 +77,15 @@ class Changes:
     stored: list[str] = field(default_factory=list)
     to_upload: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    surplus: list[tuple[Unit, str]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
 
 
-def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes:
+def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float, now_unix: float) -> Changes:
     """Write an answer into the journal and return what changed. Applying it twice changes nothing more.
+
+    `now` is on the boot clock.
 
     The journal may have moved on since the request was built: an outcome that no longer fits its unit is ignored, and
     the next sync brings another.
@@ -105,6 +106,8 @@ def apply_answer(answer: SyncAnswer, *, journal: Journal, now: float) -> Changes
         elif outcome.code == "stored":
             changes.stored.append(unit.token)
         elif outcome.code == "keep":
+            journal.keep(unit.token, now_unix=now_unix)
+            fail_point("keep_journaled")
             changes.kept.append(unit.token)
         elif outcome.code in FINAL_REFUSALS:
             changes.refused[unit.token] = outcome.code
@@ -130,8 +133,7 @@ def log_changes(changes: Changes, log: Log) -> None:
 
 def _in_turn(finished: list[Unit], kept: Sequence[str]) -> list[Unit]:
     known = {unit.token: unit for unit in finished}
-    waiting = [known[token] for token in kept if token in known][:KEPT_PER_SYNC_MAX]
-    return [*(unit for unit in finished if unit.token not in set(kept)), *waiting]
+    return [*(unit for unit in finished if unit.kept_at is None), *(known[token] for token in kept if token in known)]
 
 
 def _list_offered(finished: list[Unit], commitments_max: int) -> list[Unit]:

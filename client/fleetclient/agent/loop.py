@@ -117,6 +117,7 @@ class Agent:
             self._parts.heard(changes.answer)
             refusals = [refusal for unit in changes.leased if (refusal := self._refuse(unit))]
             self._returns.write(refusals)
+            self._returns.give_up_kept(changes.surplus)
             self._shyness.leased(len(changes.leased), refused=len(refusals), now=now)
 
     def _settle_trust(self, ended: Ended) -> None:

@@ -19,7 +19,8 @@ socket answers `{"command": "status"}` with a fresh one. Every member is always 
     last_contact_at    Unix seconds of the last good sync of this process, None before it
     next_sync_seconds  until the next sync
     clock_skew_seconds  the server's clock less this machine's
-    units              {"held", "finished", "uploading", "returning"}: how many
+    units              {"held", "finished", "kept", "uploading", "returning"}: how many; the server may still ask for
+                       the outputs of those kept, which are no more counted as finished
     completed          units finished since the agent began
     rows_done, rows    of the unit that is being run; None when none is
     runner             None or {"pid", "frozen", "model" (12 hex digits), "walls": name -> holds}
@@ -42,9 +43,11 @@ import math
 import os
 from typing import Any
 
+from fleetclient.agent.keeping import list_kept
 from fleetclient.agent.rig import Rig
 from fleetclient.agent.watch import SUSPENDED, Look
 from fleetclient.clock import wall_seconds
+from fleetclient.journal import Journal
 from fleetclient.units import UnitState
 
 VERSION = 1
@@ -70,7 +73,7 @@ def describe(rig: Rig, *, is_stopped: bool = False) -> dict[str, Any]:
         "reasons": list(agent.state.reasons),
         **_verdict(look),
         **_talk(rig),
-        "units": {state.value: len(parts.journal.list_units(state)) for state in UnitState},
+        "units": _count_units(parts.journal),
         "completed": agent.completed_count,
         "rows_done": parts.workshop.rows_done if running else None,
         "rows": running.lease.rows if running else None,
@@ -79,6 +82,12 @@ def describe(rig: Rig, *, is_stopped: bool = False) -> dict[str, Any]:
     }
     state = "stopped" if is_stopped else state_word(document)
     return document | {"state": state, "sentence": _sentence(state, document)}
+
+
+def _count_units(journal: Journal) -> dict[str, int]:
+    counts = {state.value: len(journal.list_units(state)) for state in UnitState}
+    kept = len(list_kept(journal))
+    return counts | {"finished": counts["finished"] - kept, "kept": kept}
 
 
 def fingerprint(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Giving units up: into the journal first, then their files go, then the server hears of it with the next sync.
 
-Journal moves here: HELD -> RETURNING.
+Journal moves here: HELD, or FINISHED and kept, -> RETURNING.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ class Returns:
         self._parts.workshop.discard([unit.token for unit in units])
         self.write([HandBack(token=unit.token, kind="returned", reason=reason) for unit in units])
 
+    def give_up_kept(self, surplus: Sequence[tuple[Unit, str]]) -> None:
+        """Give up results whose bytes the server has not asked for, each for a reason in words."""
+        self.write(
+            [HandBack(token=unit.token, kind="returned", reason="not_wanted", detail=why) for unit, why in surplus]
+        )
+
     def write(self, items: Sequence[HandBack]) -> None:
-        """Write hand-backs; units that are no longer held stay as they are."""
+        """Write hand-backs; units that are neither held nor kept any more stay as they are."""
         if not items:
             return
         moved = self._parts.journal.hand_back(items)

@@ -1,6 +1,6 @@
 """The lane of syncs: when one is due, what it says, what its answer changes, and how failures slow it down.
 
-Journal moves here, through `exchange`: nothing -> HELD, FINISHED -> UPLOADING, anything -> gone.
+Journal moves here, through `exchange`: nothing -> HELD, FINISHED -> kept or UPLOADING, anything -> gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from fleetclient.agent.background import Ended
 from fleetclient.agent.exchange import COMMITMENTS_PER_SYNC_MAX, Changes, apply_answer, build_sync, log_changes
+from fleetclient.agent.keeping import Keeping
 from fleetclient.agent.pace import Pace
 from fleetclient.agent.parts import Parts
 from fleetclient.clock import wall_seconds
@@ -35,8 +36,7 @@ class Syncing:
     def __init__(self, parts: Parts, *, now: float) -> None:
         self._parts = parts
         self._commitments_max = COMMITMENTS_PER_SYNC_MAX
-        # Results that the server has us keep, the one first that was offered longest ago. After a restart all are new.
-        self._kept: list[str] = []
+        self._keeping = Keeping(parts.journal)
         self._began_at = now
         self.pace = Pace(now=now)
         self.is_offline = False
@@ -61,7 +61,7 @@ class Syncing:
             capacity=capacity,
             models=parts.cache.list_models(),
             commitments_max=self._commitments_max,
-            kept=self._kept,
+            kept=self._keeping.list_due(),
             clock_skew_seconds=parts.network.clock_skew_seconds,
         )
         self.pace.began(now)
@@ -101,9 +101,10 @@ class Syncing:
 
     def _accept(self, answer: SyncAnswer, now: float) -> Changes:
         # The lease began on the server before the answer came; counting from the request is never too late.
-        changes = apply_answer(answer, journal=self._parts.journal, now=self._began_at)
-        gone = {*changes.stored, *changes.to_upload, *changes.refused, *changes.cancelled, *changes.kept}
-        self._kept = [token for token in self._kept if token not in gone] + changes.kept
+        unix = wall_seconds()
+        changes = apply_answer(answer, journal=self._parts.journal, now=self._began_at, now_unix=unix)
+        self._keeping.note_offered(changes.kept)
+        changes.surplus = self._keeping.list_surplus(unix)
         self._parts.workshop.cancel(changes.cancelled)
         for token in (*changes.stored, *changes.refused, *changes.cancelled):
             self._parts.spool.drop(token)

@@ -122,6 +122,7 @@ def _is_sure(session: Session) -> bool:
 def _say_goodbye(session: Session) -> bool:
     """Offer what is finished and give back what is held, in one last message; return whether the server has heard."""
     from fleetclient.agent.exchange import build_sync
+    from fleetclient.agent.keeping import list_kept
     from fleetclient.clock import boot_id
     from fleetclient.identity import Identity
     from fleetclient.journal import Journal
@@ -137,7 +138,7 @@ def _say_goodbye(session: Session) -> bool:
     if identity.vehicle_id is None or identity.is_revoked or not config.server:
         return False
     journal = Journal(state.journal, boot_id=boot_id())
-    held = [unit.token for unit in journal.list_units(UnitState.HELD)]
+    held = [unit.token for unit in (*journal.list_units(UnitState.HELD), *list_kept(journal))]
     journal.hand_back(HandBack(token=token, kind="returned", reason="shutting_down") for token in held)
     request = build_sync(
         journal=journal,

@@ -134,6 +134,7 @@ def _work(status: Status) -> str:
         ("Finished since start", str(status["completed"])),
         ("Held", str(units["held"])),
         ("Finished, not yet sent", str(units["finished"] + units["uploading"])),
+        ("Sent as a digest, output kept", str(units["kept"])),
         ("Going back", str(units["returning"])),
     )
     return f"<dl class='cards'>{''.join(_card(*card) for card in cards)}</dl>"

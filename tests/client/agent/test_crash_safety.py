@@ -17,6 +17,7 @@ from fleetclient.runner.checkpoints import rows_done
 from tests.client.fake_fleet import FakeFleet
 from tests.client.support import (
     CarProcess,
+    KeepAll,
     add_slow_units,
     add_units,
     assert_all_right,
@@ -79,8 +80,8 @@ CHAINS = {
         "upload_forgotten",
     ],
 }
-# These need a car that leaves, or an owner who speaks; they have tests of their own below.
-ELSEWHERE = {"brake_pressed", "return_journaled", "return_dropped", "control_written"}
+# These need a car that leaves, an owner who speaks, or a server that has it keep a result; their tests are below.
+ELSEWHERE = {"brake_pressed", "return_journaled", "return_dropped", "control_written", "keep_journaled"}
 
 
 def padded_model() -> bytes:
@@ -241,3 +242,22 @@ def test_a_stray_status_or_socket_of_a_killed_agent_is_no_obstacle(fleet: FakeFl
     process.start()
     wait_until(lambda: "Waiting for work" in process.run("status").stdout)
     assert Path(process.state / "status.json").exists()
+
+
+@pytest.mark.parametrize("fail_point", ["sync_answered:2", "keep_journaled", "settled_journaled:2", "sync_built:4"])
+def test_a_result_that_is_kept_outlives_a_kill_with_its_digest_and_sketch(
+    fleet: FakeFleet, car_process: MakeProcess, fail_point: str
+) -> None:
+    add_units(fleet, 1, rows=300, inline_bytes_max=100)
+    fleet.outcome_overrides = KeepAll()
+    process = car_process().start(fail_point=fail_point)
+    assert process.wait() == -signal.SIGKILL
+    before = len(fleet.syncs)
+    process.start()
+    wait_until(lambda: any(sync["commitments"] for sync in fleet.syncs[before:]))
+    fleet.outcome_overrides = {}
+    wait_until(lambda: fleet.count("stored") == 1)
+    assert_all_right(fleet)
+    offers = [item for sync in fleet.syncs for item in sync["commitments"]]
+    assert {(item["digest"], tuple(item["sketch"] or ())) for item in offers} == {(offers[0]["digest"], (0, 256))}
+    assert len(fleet.replicas) == 1

@@ -48,7 +48,7 @@ def test_a_running_agents_document_has_exactly_the_documented_members(
     assert shown["signals"].keys() == set(SIGNALS)
     assert shown["signals"]["soc_pct"].keys() == {"value", "age_seconds", "source"}
     assert {"name", "open", "reason", "detail", "until"} == shown["gates"][0].keys()
-    assert shown["units"].keys() == {"held", "finished", "uploading", "returning"}
+    assert shown["units"].keys() == {"held", "finished", "kept", "uploading", "returning"}
     assert shown["runner"].keys() == {"pid", "frozen", "model", "walls"}
     assert shown["rows"] == 2000
     assert shown["walls"]["refused"] == ""

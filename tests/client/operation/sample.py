@@ -58,7 +58,7 @@ _WAITING: dict[str, Any] = {
     "last_contact_at": NOON - 300,
     "next_sync_seconds": 600.0,
     "clock_skew_seconds": 0.4,
-    "units": {"held": 0, "finished": 1, "uploading": 0, "returning": 2},
+    "units": {"held": 0, "finished": 1, "kept": 0, "uploading": 0, "returning": 2},
     "completed": 17,
     "rows_done": None,
     "rows": None,
