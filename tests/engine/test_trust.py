@@ -14,17 +14,14 @@ from tests.engine.factories import NOW, known, later, make_vehicle, rows_of
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
 from workunits.models import (
     AnchorMachine,
-    Audit,
     Batch,
     BatchProgress,
-    Revocation,
     TrustEvent,
     VehicleStanding,
     VehicleTrust,
 )
 from workunits.pipeline import drain
-from workunits.pipeline.revoke import apply_revocations, settle_failures
-from workunits.pipeline.trust import fold_trust, force_audits, release_vehicle
+from workunits.pipeline.trust import fold_trust, force_audits
 from workunits.pipeline.validate import validate_ready
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +76,7 @@ def test_a_passed_audit_makes_final_what_was_committed_before_it_and_nothing_beh
     pass_audit(batch, 2)
     fold_trust(now=later(5))
     assert [unit["final_at"] for unit in units_of(batch)] == [later(5)] * 3 + [None]
-    assert {key: "final" for key in (0, 1, 2)} == outcomes_of(batch, car)
+    assert dict.fromkeys((0, 1, 2), "final") == outcomes_of(batch, car)
     progress = BatchProgress.objects.get(batch=batch)
     assert (progress.units_final, progress.rows_final, progress.rows_validated) == (3, 6, 8)
     assert kept_commits(car) == [4]

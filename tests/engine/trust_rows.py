@@ -1,4 +1,4 @@
-"""Vehicles' commitments at levels with audits, numbered and logged as a sync does, for tests of what follows from them."""
+"""Vehicles' commitments at levels with audits, numbered and logged as a sync does, for tests of what follows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from workunits.models import Batch, Vehicle, VehiclePresence
 
 
 def commit_result(
-    batch: Batch, vehicle: Vehicle, value: float | None = 1.0, *, unit: int = 0, role: int = PRIMARY, at: datetime = NOW,
-    drawn: bool = False, comparison_class: str = "x86", **options: Any,
-) -> int:  # fmt: skip
+    batch: Batch,
+    vehicle: Vehicle,
+    value: float | None = 1.0,
+    *,
+    unit: int = 0,
+    role: int = PRIMARY,
+    at: datetime = NOW,
+    drawn: bool = False,
+    comparison_class: str = "x86",
+    **options: Any,
+) -> int:
     """Let a vehicle commit to a unit under its next number, and return that number."""
     presence = VehiclePresence.objects.get(vehicle=vehicle)
     presence.commit_sequence += 1
