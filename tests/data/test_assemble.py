@@ -17,6 +17,7 @@ from django.db import connection
 from tests.data.scenes import NOW, make_batch, make_model, output, spec, write_npz
 from workunits.models import Batch, BatchProgress, Blob, Owner, Unit, User, Vehicle
 from workunits.pipeline.assemble import ResultUnknown, assemble_batch, write_partial_result
+from workunits.pipeline.recover import find_leftovers
 from workunits.pipeline.split import split_batch
 from workunits.sql import load_sql
 from workunits.store import results
@@ -354,3 +355,101 @@ def test_of_four_workers_at_once_one_assembles(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(done) == [False, False, False, True]
+
+
+def audited(batch: Batch, *, final: int, finality: str = "final") -> None:
+    """Let the batch have audits, with so many of its validated rows final."""
+    Batch.objects.filter(id=batch.id).update(level="standard", finality=finality)
+    BatchProgress.objects.filter(batch=batch).update(rows_validated=batch.rows_total, rows_final=final)
+
+
+@pytest.mark.django_db
+def test_a_batch_waits_for_its_last_provisional_row(tmp_path):
+    batch = start(tmp_path)
+    for number in range(3):
+        decide(batch, number)
+    finalize(batch)
+    audited(batch, final=9)
+    assert find_leftovers(now=NOW).to_assemble == []
+    assert not assemble_batch(batch_id=batch.id, now=NOW)
+    batch.refresh_from_db()
+    assert (batch.status, batch.status_reason, batch.result_parquet) == ("finalizing", "", "")
+    audited(batch, final=10)
+    assert find_leftovers(now=NOW).to_assemble == [batch.id]
+    assert assemble_batch(batch_id=batch.id, now=NOW)
+
+
+@pytest.mark.django_db
+def test_a_batch_whose_researcher_takes_provisional_rows_is_completed_at_once(tmp_path):
+    batch = start(tmp_path)
+    for number in range(3):
+        decide(batch, number)
+    finalize(batch)
+    audited(batch, final=0, finality="provisional")
+    assert find_leftovers(now=NOW).to_assemble == [batch.id]
+    assert assemble_batch(batch_id=batch.id, now=NOW)
+    assert set(open_parquet(Batch.objects.get(id=batch.id))["status"].to_pylist()) == {"ok"}
+
+
+@pytest.mark.django_db
+def test_a_row_that_turns_provisional_while_the_files_are_written_stops_the_completion(tmp_path, monkeypatch):
+    batch = start(tmp_path)
+    for number in range(3):
+        decide(batch, number)
+    finalize(batch)
+    audited(batch, final=10)
+    written = results.finish_assembly
+
+    def revoke_then_finish(*args: Any, **kwargs: Any) -> bool:
+        audited(batch, final=6)
+        return written(*args, **kwargs)
+
+    monkeypatch.setattr("workunits.pipeline.assemble.finish_assembly", revoke_then_finish)
+    assert not assemble_batch(batch_id=batch.id, now=NOW)
+    assert Batch.objects.get(id=batch.id).status == "finalizing"
+    assert set(Unit.objects.filter(batch=batch).values_list("state", flat=True)) == {"VALIDATED"}
+
+
+@pytest.mark.django_db
+def test_another_output_that_takes_a_units_place_while_the_files_are_written_stops_the_completion(
+    tmp_path, monkeypatch
+):
+    batch = start(tmp_path)
+    for number in range(3):
+        decide(batch, number)
+    finalize(batch)
+    written = results.finish_assembly
+
+    def adopt_then_finish(*args: Any, **kwargs: Any) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE unit SET canonical_owner_id = 0 WHERE batch_id = %s AND number = 1", [batch.id])
+        return written(*args, **kwargs)
+
+    monkeypatch.setattr("workunits.pipeline.assemble.finish_assembly", adopt_then_finish)
+    assert not assemble_batch(batch_id=batch.id, now=NOW)
+    batch.refresh_from_db()
+    assert (batch.status, batch.result_parquet) == ("finalizing", "")
+    assert batch.status_reason == "Other outputs are the results of some units now."
+
+
+@pytest.mark.django_db
+def test_a_batch_that_was_opened_again_is_assembled_anew_with_the_units_it_had(tmp_path):
+    batch = start(tmp_path)
+    for number in range(3):
+        decide(batch, number)
+    finalize(batch)
+    assert assemble_batch(batch_id=batch.id, now=NOW)
+    first = Batch.objects.get(id=batch.id).result_parquet
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE unit SET state = 'OPEN', canonical_owner_id = NULL, decided_at = NULL"
+            " WHERE batch_id = %s AND number = 1", [batch.id],
+        )  # fmt: skip
+    decide(batch, 1)
+    Batch.objects.filter(id=batch.id).update(
+        status="finalizing", outcome=None, ended_at=None, result_parquet="", result_npz=""
+    )
+    assert assemble_batch(batch_id=batch.id, now=NOW)
+    batch.refresh_from_db()
+    assert (batch.status, batch.outcome, batch.result_parquet) == ("completed", "full", first)
+    assert set(Unit.objects.filter(batch=batch).values_list("state", flat=True)) == {"ASSEMBLED"}

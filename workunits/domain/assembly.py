@@ -49,12 +49,13 @@ ROW_STATUS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A decided unit's rows. `document` is its canonical output, None where it has none."""
+    """A decided unit's rows. `document` is its canonical output, None where it has none; `mark` tells which that is."""
 
     row_start: int
     rows: int
     status: RowStatus
     document: bytes | None
+    mark: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

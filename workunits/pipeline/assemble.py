@@ -1,8 +1,9 @@
 """Assemble: write a batch's result files.
 
-In: a batch whose units are all decided. Out: one Parquet and one NPZ blob with each input row exactly once, in order.
-Moves: unit VALIDATED -> ASSEMBLED; batch FINALIZING -> COMPLETED with its outcome. The files are written first, by
-content; one guarded transaction then refers to them. A crash leaves the batch finalizing, and the next run starts over.
+In: a batch whose units are all decided and final, or that does not wait for audits. Out: one Parquet and one NPZ blob
+with each input row exactly once, in order. Moves: unit VALIDATED -> ASSEMBLED; batch FINALIZING -> COMPLETED with its
+outcome. The files are written first, by content; one guarded transaction then refers to them. A crash leaves the batch
+finalizing, and the next run starts over; so does a result that changed meanwhile.
 """
 
 from __future__ import annotations
@@ -56,27 +57,29 @@ class _Tally:
     def __init__(self) -> None:
         self.rows_ok = 0
         self.units_ok = 0
+        self.outputs_mark = 0
 
     def watch(self, segments: Iterable[Segment]) -> Iterator[Segment]:
         for segment in segments:
             if segment.status is RowStatus.OK:
                 self.rows_ok += segment.rows
                 self.units_ok += 1
+                self.outputs_mark ^= segment.mark
             yield segment
 
 
 def assemble_batch(*, batch_id: int, now: datetime) -> bool:
     """Write the results of a finalizing batch and complete it; False where there is nothing to do or it cannot be done.
 
-    Safe to call twice or at once. A result that would miss or repeat a row is not finished: the batch stays
-    finalizing and its `status_reason` says why.
+    A batch whose rows are to be final stays finalizing as long as one is provisional. Safe to call twice or at once. A
+    result that would miss or repeat a row is not finished: the batch stays finalizing and its `status_reason` says why.
     """
     try:
         with transaction.atomic():
             if not claim_stage(stage="assemble", batch_id=batch_id):
                 return False
             source = get_result_source(batch_id)
-            if source is None or source.status != BatchStatus.FINALIZING:
+            if source is None or source.status != BatchStatus.FINALIZING or not source.is_final:
                 return False
             return _assemble(source, now)
     except (RowsNotOnce, UnitsChanged, BlobMissing) as problem:
@@ -111,6 +114,7 @@ def _assemble(source: ResultSource, now: datetime) -> bool:
         npz=npz,
         outcome=choose_outcome(source.rows_total, tally.rows_ok),
         units_ok=tally.units_ok,
+        outputs_mark=tally.outputs_mark,
         now=now,
     )
 

@@ -21,6 +21,7 @@ from workunits.store.recovery import (
     finish_cancelled,
     forget_pairings,
     list_batch_ids,
+    list_batches_to_assemble,
     list_undrained_batch_ids,
 )
 from workunits.store.verdicts import lock_verdicts
@@ -81,5 +82,5 @@ def find_leftovers(*, now: datetime) -> Leftovers:
         start_finalizing(batch_id, now=now)
     return Leftovers(
         to_split=list_batch_ids(BatchStatus.QUEUED),
-        to_assemble=list_batch_ids(BatchStatus.FINALIZING),
+        to_assemble=list_batches_to_assemble(),
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db.models import F, Q
+
+from workunits.domain.audits.levels import Finality
 from workunits.domain.states import BatchOutcome, BatchStatus
 from workunits.models import Batch, BatchProgress, DevicePairing
 from workunits.store.db import fetch_one
@@ -24,6 +27,15 @@ def forget_pairings(*, expired_before: datetime) -> int:
 def list_batch_ids(status: BatchStatus) -> list[int]:
     """Return the batches in a status, oldest first."""
     return list(Batch.objects.filter(status=status.value).order_by("id").values_list("id", flat=True))
+
+
+def list_batches_to_assemble() -> list[int]:
+    """Return the finalizing batches whose rows are all final, and those that do not wait for that, oldest first."""
+    finalizing = Batch.objects.filter(status=BatchStatus.FINALIZING.value)
+    ready = finalizing.filter(
+        Q(finality=Finality.PROVISIONAL.value) | Q(progress__rows_final=F("progress__rows_validated"))
+    )
+    return list(ready.order_by("id").values_list("id", flat=True))
 
 
 def list_undrained_batch_ids() -> list[int]:
