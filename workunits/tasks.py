@@ -1,7 +1,10 @@
 """Celery: thin. Each task takes ids, makes one pipeline call and nudges the next stage, so it shows the order.
 
-    split -> (cars, through dispatch) -> validate -> settle
-                                         validate -> assemble
+    split -> (cars, through dispatch) -> validate -> resolve -> settle failures -> revoke -> fold trust -> assemble
+                                         validate -> settle credit
+
+What a level with audits adds lies between validate and assemble: anchors' findings, what a lost audit takes back, and
+what is believed and final from then on.
 
 A message is a hint: the rows are the truth, every task is safe twice and safe late, and `sweep` finds what a lost
 message left behind.
@@ -12,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import datetime
 
 from celery import Task, shared_task
 from django.conf import settings
@@ -19,7 +23,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from workunits.pipeline import assemble, clusters, credit, recover, split, validate
+from workunits.pipeline import assemble, clusters, credit, recover, resolve, revoke, split, trust, validate
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +36,22 @@ def split_batch(*, batch_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def validate_ready() -> None:
-    """Decide units that have something to review; then assemble batches that are done."""
-    if validate.validate_ready(now=timezone.now()):
+    """Decide units that have something to review, with all that follows; then assemble batches that are done."""
+    if _judge(now=timezone.now()):
         for batch_id in recover.find_leftovers(now=timezone.now()).to_assemble:
             send_nudge(assemble_batch, batch_id=batch_id)
+
+
+def _judge(*, now: datetime) -> bool:
+    """Take verdicts and their consequences, each stage on what the one before it left; return whether a batch may end.
+
+    A unit that is opened again, by an anchor's finding or a lost audit, is looked at by the next call.
+    """
+    may_end = validate.validate_ready(now=now)
+    resolve.resolve_anchor_runs(now=now)
+    revoke.settle_failures(now=now)
+    revoke.apply_revocations(now=now)
+    return trust.fold_trust(now=now) > 0 or may_end
 
 
 @shared_task(ignore_result=True)
@@ -58,7 +74,9 @@ def sweep() -> None:
     recover.expire_overdue_leases(now=now)
     recover.cancel_batches(now=now)
     recover.forget_old_pairings(now=now)
-    validate.validate_ready(now=now)
+    resolve.escalate_audits(now=now)
+    trust.force_audits(now=now)
+    _judge(now=now)
     leftovers = recover.find_leftovers(now=now)
     for batch_id in leftovers.to_split:
         split.split_batch(batch_id=batch_id, now=now)

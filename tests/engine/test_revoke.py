@@ -348,7 +348,8 @@ def test_a_unit_given_again_to_its_owner_is_taken_back_under_its_new_number():
         )
         cursor.execute(
             "INSERT INTO vehicle_commit SELECT vehicle_id, 3, batch_id, unit_number, owner_id, 2, level, role,"
-            " model_id, comparison_class, weight, probability, drawn, committed_at FROM vehicle_commit WHERE sequence = 2"
+            " model_id, comparison_class, weight, probability, drawn, committed_at FROM vehicle_commit"
+            " WHERE sequence = 2"
         )
     VehiclePresence.objects.filter(vehicle=car).update(commit_sequence=3)
     apply_revocations(now=NOW)

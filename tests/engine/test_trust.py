@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests.engine.audit_rows import AUDIT, KNOWN, audits_of, end_replica, make_audited_batch
-from tests.engine.factories import NOW, known, later, make_vehicle, rows_of
+from tests.engine.factories import NOW, Car, commit, known, later, lease_seconds, make_vehicle, rows_of
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
 from workunits.models import (
     AnchorMachine,
@@ -21,6 +21,7 @@ from workunits.models import (
     VehicleTrust,
 )
 from workunits.pipeline import drain
+from workunits.pipeline.recover import cancel_batches, expire_overdue_leases
 from workunits.pipeline.trust import fold_trust, force_audits
 from workunits.pipeline.validate import validate_ready
 
@@ -245,3 +246,27 @@ def test_workers_that_fold_at_once_count_each_result_once():
     assert (progress.units_final, progress.rows_final) == (30, 60)
     assert len(rows_of("earning_outcome", batch_id=batch.id)) == 40
     assert (due(), rows_of("vehicle_commit")) == ([], [])
+
+
+def test_a_commitment_that_lapses_or_is_cancelled_lets_its_vehicle_be_folded():
+    batch, lapsing, cancelled = make_audited_batch(units=2), Car(), make_vehicle()
+    lease = lapsing.lease(1)[0]
+    lapsing.sync(commitments=[commit(lease, inline=False)])
+    commit_result(batch, cancelled, unit=1, state="COMMITTED")
+    expire_overdue_leases(now=later(lease_seconds() + 11))
+    assert due() == [lapsing.vehicle.id]
+    Batch.objects.filter(id=batch.id).update(status="cancelling")
+    cancel_batches(now=NOW)
+    assert due() == sorted([lapsing.vehicle.id, cancelled.id])
+    fold_trust(now=NOW)
+    assert (due(), rows_of("vehicle_commit")) == ([], [])
+
+
+def test_a_watched_vehicle_is_a_normal_one_once_its_resets_are_long_past():
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    VehicleStanding.objects.create(vehicle=car, state="watched", resets=[NOW, NOW, NOW])
+    for unit, days, state in ((0, 29, "watched"), (1, 31, "normal")):
+        commit_result(batch, car, unit=unit)
+        validate_ready(now=NOW)
+        fold_trust(now=NOW + timedelta(days=days))
+        assert VehicleStanding.objects.get(vehicle=car).state == state

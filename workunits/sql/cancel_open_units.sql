@@ -16,6 +16,13 @@ dropped AS (
     FROM ended
     WHERE r.batch_id = %(batch_id)s AND r.unit_number = ended.number
       AND r.state IN ('LEASED', 'COMMITTED', 'REPORTED')
+    RETURNING r.vehicle_id, r.sequence
+),
+due AS (
+    -- What was committed and never judged holds up what its car is believed no more.
+    INSERT INTO trust_due (vehicle_id) SELECT DISTINCT vehicle_id FROM dropped WHERE sequence IS NOT NULL
+    ORDER BY vehicle_id
+    ON CONFLICT (vehicle_id) DO NOTHING
 ),
 emptied AS (
     DELETE FROM review q USING ended WHERE q.batch_id = %(batch_id)s AND q.unit_number = ended.number

@@ -1,6 +1,7 @@
 -- End the leases whose deadline has passed, of cars that have such leases; whoever vanished is found here.
 -- Caller: store.recovery.expire_leases. Locks: presence rows (SKIP LOCKED: a car that is syncing right now is alive),
--- then their replicas. Index: vehicle_presence_expiry, replica_one_per_owner. Rows: one, the replicas expired.
+-- then their replicas, then trust_due. Index: vehicle_presence_expiry, replica_one_per_owner. Rows: one, the
+-- replicas expired.
 WITH late AS MATERIALIZED (
     SELECT p.vehicle_id, v.owner_id, p.open_batch_ids, p.open_unit_numbers
     FROM vehicle_presence p
@@ -19,7 +20,7 @@ expired AS (
     FROM held
     WHERE r.batch_id = held.batch_id AND r.unit_number = held.unit_number AND r.owner_id = held.owner_id
       AND r.vehicle_id = held.vehicle_id AND r.state IN ('LEASED', 'COMMITTED') AND r.deadline_at <= %(now)s
-    RETURNING r.batch_id, r.unit_number, r.owner_id
+    RETURNING r.batch_id, r.unit_number, r.owner_id, r.vehicle_id, r.sequence
 ),
 noted AS (
     INSERT INTO unit_event (batch_id, unit_number, owner_id, event, detail, at)
@@ -27,6 +28,12 @@ noted AS (
 ),
 queued AS (
     INSERT INTO review (batch_id, unit_number) SELECT batch_id, unit_number FROM expired
+),
+due AS (
+    -- A commitment whose bytes never came held up what its car is believed; it does no more.
+    INSERT INTO trust_due (vehicle_id) SELECT DISTINCT vehicle_id FROM expired WHERE sequence IS NOT NULL
+    ORDER BY vehicle_id
+    ON CONFLICT (vehicle_id) DO NOTHING
 ),
 remaining AS (
     SELECT late.vehicle_id, min(r.deadline_at) AS deadline_at
