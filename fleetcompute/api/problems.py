@@ -155,6 +155,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     ),
     "no_appeal": Problem(409, "No appeal waits", "It was answered already, or the owner did not appeal."),
     "already_quarantined": Problem(409, "The car is quarantined already", "It gets no work."),
+    "not_held_back": Problem(409, "The car is not held back", "It is neither watched nor quarantined."),
     "unit_not_repeatable": Problem(
         409, "The unit cannot be run again", "It has no result, or its batch is not one whose results are audited."
     ),

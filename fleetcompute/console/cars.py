@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 from fleetcompute.console.bases import ReadOnlyAdmin, hexadecimal
+from fleetcompute.console.standing import show_trust, trust_link
 from workunits.models import DevicePairing, Vehicle, VehiclePresence
 
 
@@ -12,11 +17,21 @@ from workunits.models import DevicePairing, Vehicle, VehiclePresence
 class VehicleAdmin(ReadOnlyAdmin):
     """Paired cars."""
 
-    list_display = ("name", "public_id", "owner", "status", "paired_at", "clone_suspected_at", "revoked_at")
+    list_display = (
+        "name",
+        "public_id",
+        "owner",
+        "status",
+        "paired_at",
+        "clone_suspected_at",
+        "revoked_at",
+        "trust_page",
+    )
     list_filter = ("status",)
     search_fields = ("=public_id", "name", "=owner__public_id")
     ordering = ("-id",)
     list_select_related = ("owner",)
+    show_facets = admin.ShowFacets.NEVER
     fields = (
         "public_id",
         "owner",
@@ -31,6 +46,20 @@ class VehicleAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("key",)
     key = hexadecimal("public_key", "Ed25519 public key")
+
+    def get_urls(self) -> Any:
+        """Put the page of a vehicle's trust before the table's own addresses."""
+        page = path("<int:vehicle_id>/trust/", self.admin_site.admin_view(self.trust), name="vehicle_trust")
+        return [page, *super().get_urls()]
+
+    def trust(self, request: HttpRequest, vehicle_id: int) -> HttpResponse:
+        """Show the vehicle's trust over time, and take orders about it."""
+        return show_trust(self, request, vehicle_id)
+
+    @admin.display(description="")
+    def trust_page(self, vehicle: Vehicle) -> str:
+        """Return the way to the vehicle's trust."""
+        return trust_link(vehicle.pk)
 
 
 @admin.register(VehiclePresence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from fleetcompute.console.bases import HotTableAdmin, ReadOnlyAdmin
-from workunits.models import Account, AccountBalance, EarningItem, Transfer
+from workunits.models import Account, AccountBalance, EarningItem, EarningOutcome, Transfer
 
 
 @admin.register(EarningItem)
@@ -13,8 +13,20 @@ class EarningItemAdmin(HotTableAdmin):
     """What verdicts earned owners."""
 
     key_fields = ("batch_id", "unit_number", "owner_id")
-    list_display = ("id", "batch", "owner", "vehicle", "amount_microcredits", "verdict_number", "created_at")
+    list_display = (
+        "id", "batch", "owner", "vehicle", "amount_microcredits", "provisional", "verification", "verdict_number",
+        "created_at",
+    )  # fmt: skip
     list_select_related = ("batch", "owner", "vehicle")
+
+
+@admin.register(EarningOutcome)
+class EarningOutcomeAdmin(HotTableAdmin):
+    """What became of provisional items."""
+
+    key_fields = ("batch_id", "unit_number", "owner_id")
+    list_display = ("id", "batch", "owner", "outcome", "amount_microcredits", "verdict_number", "created_at")
+    list_select_related = ("batch", "owner")
 
 
 @admin.register(Account)

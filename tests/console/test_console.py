@@ -23,6 +23,7 @@ def operator(db) -> Client:
 @pytest.fixture
 def worked(db):
     """A batch with every kind of row below it."""
+    from tests.console.scenes import make_dispute, put_commits
     from tests.engine.factories import NOW, Car, make_batch
     from workunits.pipeline.credit import settle_credit
     from workunits.pipeline.validate import validate_ready
@@ -34,6 +35,9 @@ def worked(db):
     car.report_all()
     validate_ready(now=NOW)
     settle_credit(now=NOW)
+    # Among its rows are an anchor's, of owner 0 and vehicle 0.
+    dispute = make_dispute()
+    put_commits(dispute.honest, dispute.batch, 3)
     return batch
 
 

@@ -13,7 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from workunits.domain.comparison import MATCH_MAX, MISMATCH_MIN, OutputSpec, measure_distance
+from workunits.domain.audits.ladder import judge_by_anchor
+from workunits.domain.audits.sequence import AuditState
+from workunits.domain.comparison import OutputSpec, measure_distance
 from workunits.domain.tensors import NUMPY_DTYPES, Tensor, make_header, order_tensors
 
 FIRST_ROWS: Final = 3
@@ -23,6 +25,11 @@ VALUES: Final = 8
 TOP: Final = 5
 # Outputs whose last axis is a score for each class: their ranking says more than their values.
 RANKED: Final = frozenset({"logits", "probabilities"})
+_VERDICTS: Final = {
+    AuditState.PASSED: "agrees",
+    AuditState.FAILED: "differs",
+    AuditState.INCONCLUSIVE: "inconclusive",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +84,7 @@ def describe_differences(
 
 def judge_distance(distance: float) -> str:
     """Return what a distance in tolerances means: agrees, differs, or inconclusive between the two."""
-    if distance <= MATCH_MAX:
-        return "agrees"
-    return "differs" if distance >= MISMATCH_MIN else "inconclusive"
+    return _VERDICTS[judge_by_anchor(distance)]
 
 
 def write_document(tensors: Mapping[str, Tensor], specs: Sequence[OutputSpec]) -> bytes:

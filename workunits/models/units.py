@@ -43,13 +43,16 @@ class Unit(models.Model):
 
 
 class Replica(models.Model):
-    """One copy of a unit, leased to one vehicle. An owner holds at most one replica of a unit."""
+    """One copy of a unit, leased to one vehicle. An owner holds at most one replica of a unit.
+
+    Owner and vehicle are None where an anchor ran it: the columns hold 0 then, which names no row.
+    """
 
     id = models.CharField(primary_key=True, max_length=60)
     batch = models.ForeignKey("workunits.Batch", on_delete=models.DO_NOTHING, related_name="replicas")
     unit_number = models.IntegerField()
-    owner = models.ForeignKey("workunits.Owner", on_delete=models.DO_NOTHING, related_name="replicas")
-    vehicle = models.ForeignKey("workunits.Vehicle", on_delete=models.DO_NOTHING, related_name="replicas")
+    owner = models.ForeignKey("workunits.Owner", null=True, on_delete=models.DO_NOTHING, related_name="replicas")
+    vehicle = models.ForeignKey("workunits.Vehicle", null=True, on_delete=models.DO_NOTHING, related_name="replicas")
     attempt = models.SmallIntegerField()
     state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in ReplicaState])
     rows = models.IntegerField()

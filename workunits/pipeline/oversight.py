@@ -64,7 +64,7 @@ class RunUnderWay(FleetError):
 
 def appeal(*, vehicle_id: int, owner_id: int, text: str, now: datetime) -> None:
     """Ask operators to look at a car that is watched or quarantined; one appeal at a time. Raises AppealNotPossible."""
-    said = _say(text, APPEAL_CHARS_MAX)
+    said = check_reason(text, APPEAL_CHARS_MAX)
     with transaction.atomic():
         judged = VehicleStanding.objects.filter(
             Q(appealed_at__isnull=True) | Q(appeal_answered_at__isnull=False),
@@ -80,7 +80,7 @@ def appeal(*, vehicle_id: int, owner_id: int, text: str, now: datetime) -> None:
 
 def answer_appeal(*, vehicle_id: int, answer: str, operator: str, now: datetime) -> None:
     """Answer a car's appeal; its owner reads it. Lifts nothing by itself. Raises NoAppeal."""
-    said = _say(answer, APPEAL_CHARS_MAX)
+    said = check_reason(answer, APPEAL_CHARS_MAX)
     with transaction.atomic():
         waiting = VehicleStanding.objects.filter(
             vehicle_id=vehicle_id, appealed_at__isnull=False, appeal_answered_at__isnull=True
@@ -95,7 +95,7 @@ def quarantine_vehicle(*, vehicle_id: int, reason: str, operator: str, now: date
 
     What it holds runs out, and what it has done stays: only an audit can take a result back.
     """
-    said = _say(reason, REASON_CHARS_MAX)
+    said = check_reason(reason)
     with transaction.atomic():
         # The vehicle's own row first, as everywhere: a sync under way ends before, or sees the quarantine.
         VehiclePresence.objects.select_for_update().get(vehicle_id=vehicle_id)
@@ -112,7 +112,7 @@ def order_anchor_run(*, batch_id: int, unit_number: int, reason: str, operator: 
 
     Raises UnitNotRepeatable or RunUnderWay.
     """
-    said = _say(reason, REASON_CHARS_MAX)
+    said = check_reason(reason)
     level = Batch.objects.filter(id=batch_id).values_list("level", flat=True).first()
     has_result = Unit.objects.filter(
         batch_id=batch_id, number=unit_number, state__in=(UnitState.VALIDATED, UnitState.ASSEMBLED)
@@ -126,7 +126,8 @@ def order_anchor_run(*, batch_id: int, unit_number: int, reason: str, operator: 
         write_event(batch_id, unit_number, event="anchor_run_ordered", detail=f"{operator}: {said}", at=now)
 
 
-def _say(text: str, chars_max: int) -> str:
+def check_reason(text: str, chars_max: int = REASON_CHARS_MAX) -> str:
+    """Return what was said, trimmed. Raises ReasonMissing where it is nothing, or too much."""
     said = text.strip()
     if not said:
         raise ReasonMissing

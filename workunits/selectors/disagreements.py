@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.comparison import OutputSpec
 from workunits.domain.differences import TensorDifference, describe_differences, read_rows
-from workunits.domain.replicas import ANCHOR_OWNER_ID
+from workunits.domain.replicas import ANCHOR_OWNER_ID, ReplicaRole
 from workunits.domain.tensors import HEADER_BYTES_MAX, LENGTH_BYTES, Tensor
 from workunits.models import AnchorRun, Audit
 from workunits.store.batches import get_comparison_specs
@@ -25,8 +25,8 @@ from workunits.store.db import fetch_all
 
 DISAGREEMENTS_SHOWN: Final = 50
 OUTPUT_BYTES_READ: Final = 2 * 1024 * 1024
-# The words for the sides; the result that is audited comes first, the anchor last.
-RESULT, AUDITOR, ANCHOR = "result", "auditor", "anchor"
+SIDES_MAX: Final = 4
+RESULT, RERUN, ANCHOR = "result", "re-run", "anchor"
 # As the index audit_disagreement has it, so that the planner can tell.
 _DISAGREES: Final = Q(state__in=[AuditState.FAILED.value, AuditState.INCONCLUSIVE.value]) | Q(
     stage__in=[Audit.Stage.TENSORS.value, Audit.Stage.ANCHOR.value]
@@ -120,14 +120,16 @@ def get_disagreement(audit_id: int) -> Disagreement | None:
 
 
 def _read_sides(audit: Audit, specs: Sequence[OutputSpec]) -> list[Side]:
-    names = {audit.owner_id: RESULT, audit.auditor_owner_id: AUDITOR, ANCHOR_OWNER_ID: ANCHOR}
-    names.pop(None, None)
-    rows = fetch_all(
-        "read_disputed_outputs",
-        {"batch_id": audit.batch_id, "unit_number": audit.unit_number, "owners": list(names)},
-    )
-    sides = [_read_side(names[owner_id], owner_id, specs, *columns) for owner_id, *columns in rows]
-    return sorted(sides, key=lambda side: (RESULT, AUDITOR, ANCHOR).index(side.name))
+    """Return the outputs of the unit: the judged one first, an anchor's last."""
+    parameters = {
+        "batch_id": audit.batch_id, "unit_number": audit.unit_number, "judged": audit.owner_id, "sides_max": SIDES_MAX,
+    }  # fmt: skip
+    sides: list[Side] = []
+    for owner_id, role, *columns in fetch_all("read_disputed_outputs", parameters):
+        name = ANCHOR if owner_id == ANCHOR_OWNER_ID else RESULT if role == ReplicaRole.PRIMARY else RERUN
+        same = sum(side.name.startswith(name) for side in sides)
+        sides.append(_read_side(f"{name} {same + 1}" if same else name, owner_id, specs, *columns))
+    return sorted(sides, key=lambda side: side.owner_id == ANCHOR_OWNER_ID)
 
 
 def _read_side(

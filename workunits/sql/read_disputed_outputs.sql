@@ -1,5 +1,8 @@
--- The outputs of a unit by some owners, with whatever of them lies in the row.
--- Caller: selectors.disagreements. Locks: none. Index: replica_one_per_owner. Rows: at most three.
-SELECT owner_id, state, comparison_class, seconds, output, output_blob
+-- The outputs of a unit, with whatever of them lies in the row: the judged owner's, an anchor's, and other ones.
+-- Caller: selectors.disagreements. Locks: none. Index: replica_one_per_owner. Rows: at most `sides_max`.
+SELECT owner_id, role, state, comparison_class, seconds, output, output_blob
 FROM replica
-WHERE batch_id = %(batch_id)s AND unit_number = %(unit_number)s AND owner_id = ANY (%(owners)s::integer[])
+WHERE batch_id = %(batch_id)s AND unit_number = %(unit_number)s
+  AND (owner_id = %(judged)s OR state IN ('COMMITTED', 'REPORTED', 'VALID', 'INVALID', 'INCONCLUSIVE', 'REVOKED'))
+ORDER BY owner_id <> %(judged)s, owner_id <> 0, owner_id
+LIMIT %(sides_max)s

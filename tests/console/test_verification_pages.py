@@ -1,0 +1,286 @@
+"""Pages about verification: disagreements with what differs, distances, rates, a car's trust, orders with reasons."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tests.console.scenes import make_dispute, put_commits
+
+DISAGREEMENTS = "/console/workunits/audit/disagreements/"
+
+
+@pytest.fixture
+def operator(db) -> Client:
+    from workunits.pipeline.accounts import ensure_user
+
+    client = Client()
+    client.force_login(ensure_user(username="op", email="op@example.org", is_operator=True))
+    return client
+
+
+@pytest.fixture
+def onlooker(db) -> Client:
+    """Staff who may look at everything and act upon nothing."""
+    from django.contrib.auth.models import Permission
+
+    from workunits.pipeline.accounts import ensure_user
+
+    user = ensure_user(username="looks", email="l@example.org")
+    user.is_staff = True
+    user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def dispute(db):
+    return make_dispute()
+
+
+def trust_page(vehicle) -> str:
+    return f"/console/workunits/vehicle/{vehicle.pk}/trust/"
+
+
+def test_a_disagreement_is_listed_and_filters_find_it(operator, dispute) -> None:
+    page = operator.get(DISAGREEMENTS)
+    assert [audit.pk for audit, _ in page.context["audits"]][-1] == dispute.audit.pk
+    finds = {
+        "state": ("failed", "inconclusive"),
+        "stage": ("anchor", "digest"),
+        "level": ("2", "3"),
+        "batch": (dispute.batch.public_id, "bat_none"),
+        "model": (dispute.batch.model.public_id, "mod_none"),
+        "vehicle": (dispute.liar.public_id, "veh_none"),
+        "comparison_class": ("avx512", "sse2"),
+    }
+    for name, (right, wrong) in finds.items():
+        shown = [audit.pk for audit, _ in operator.get(DISAGREEMENTS, {name: right}).context["audits"]]
+        assert dispute.audit.pk in shown, name
+        shown = [audit.pk for audit, _ in operator.get(DISAGREEMENTS, {name: wrong}).context["audits"]]
+        assert dispute.audit.pk not in shown, name
+    assert operator.get(DISAGREEMENTS, {"before": dispute.audit.pk}).context["audits"] == []
+    assert "Select a valid choice" in operator.get(DISAGREEMENTS, {"state": "x"}).content.decode()
+
+
+def test_what_differs_is_shown_side_by_side(operator, dispute) -> None:
+    page = operator.get(f"{DISAGREEMENTS}{dispute.audit.pk}/")
+    found = page.context["found"]
+    assert page.context["names"] == ["result", "re-run", "anchor"]
+    scores, label = found.differences
+    assert (scores.rows_compared, scores.rows_differing) == (2, 1)
+    assert [(pair.first, pair.second, pair.verdict) for pair in scores.distances] == [
+        ("result", "re-run", "differs"), ("result", "anchor", "differs"), ("re-run", "anchor", "agrees"),
+    ]  # fmt: skip
+    (row,) = scores.rows
+    assert (row.number, [top[0] for top in row.top]) == (1, [(3, 12.0), (6, 6.0), (6, 6.0)])
+    (point,) = scores.points
+    assert (point.row, point.place, point.values, point.difference) == (1, (3,), [12.0, 3.0, 3.0], 9.0)
+    assert [pair.distance for pair in label.distances] == [float("inf"), float("inf"), 0.0]
+    text = page.content.decode()
+    assert "∞" in text
+    assert "label 3" in " ".join(text.replace("<strong>", "").split())
+
+
+def test_a_large_output_is_read_in_part(operator, db, monkeypatch) -> None:
+    from workunits.selectors import disagreements
+
+    monkeypatch.setattr(disagreements, "OUTPUT_BYTES_READ", 200)
+    dispute = make_dispute(rows=64)
+    found = disagreements.get_disagreement(dispute.audit.pk)
+    assert found is not None
+    assert [side.has_all for side in found.sides] == [False, False, False]
+    assert found.differences[0].rows_compared == 200 // (7 * 4 + 8)
+    assert "only the first rows" in operator.get(f"{DISAGREEMENTS}{dispute.audit.pk}/").content.decode()
+
+
+def test_an_output_that_was_never_asked_for_says_so(operator, dispute) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE replica SET output = NULL WHERE owner_id = %s", [dispute.honest.owner_id])
+    page = operator.get(f"{DISAGREEMENTS}{dispute.audit.pk}/")
+    assert page.context["names"] == ["result", "anchor"]
+    assert "never asked for" in page.content.decode()
+    assert operator.get(f"{DISAGREEMENTS}999999/").status_code == 404
+
+
+def test_distances_are_counted_by_model_and_pair_of_classes(operator, dispute) -> None:
+    from workunits.models import Audit
+
+    for distance in (0.0, 0.3, 0.3, 1.5):
+        Audit.objects.create(
+            batch=dispute.batch, unit_number=1, vehicle=dispute.honest, owner_id=1, sequence=1, level=2,
+            weight_microcredits=1, reason="drawn", needs="car", state="passed", created_at=timezone.now(),
+            opens_at=timezone.now(), resolved_at=timezone.now(), primary_class="neon", auditor_class="x86",
+            stage="sketch", distance=distance,
+        )  # fmt: skip
+    page = operator.get("/console/workunits/audit/distances/")
+    found = {(row.first_class, row.second_class): row for row, _ in page.context["rows"]}
+    assert found["neon", "x86"].counts == [1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0]
+    assert found["neon", "x86"].largest == 1.5
+    # The liar's result is infinitely far from the anchor's: the labels are not equal.
+    assert found["avx512", "anchor"].counts == [0] * 10 + [1]
+
+
+def test_rates_say_how_often_results_were_drawn_and_what_came_of_it(operator, dispute) -> None:
+    from workunits.models import Audit
+    from workunits.selectors.audit_statistics import list_rates
+
+    put_commits(dispute.honest, dispute.batch, 40)
+    Audit.objects.filter(reason="auditing").delete()
+    from tests.engine.factories import NOW
+
+    (rates,) = list_rates(now=NOW + timedelta(days=1))
+    assert (rates.level, rates.commits, rates.drawn_share) == ("standard", 40, 0.25)
+    assert rates.outcomes == {"failed": 1}
+    assert list_rates(now=NOW + timedelta(days=20)) == []
+    assert operator.get("/console/workunits/audit/rates/").status_code == 200
+
+
+def test_a_vehicles_trust_is_shown_over_time_with_what_changed_it(operator, dispute) -> None:
+    from workunits.models import TrustEvent, VehicleTrust
+
+    put_commits(dispute.liar, dispute.batch, 30)
+    now = timezone.now()
+    scopes = ((0, "", 100), (0, "x86", 100), (dispute.batch.model_id, "x86", 100))
+    for model_id, comparison_class, weight in scopes:
+        VehicleTrust.objects.create(
+            vehicle=dispute.liar, level=2, model_id=model_id, comparison_class=comparison_class,
+            weight_microcredits=weight * 50, weighed_at=now, last_commit_at=now,
+        )  # fmt: skip
+    TrustEvent.objects.create(
+        vehicle=dispute.liar, kind="reset", level=2, sequence=1, weight_before=5000, weight_after=0, detail="a lie"
+    )
+    page = operator.get(trust_page(dispute.liar))
+    text = page.content.decode()
+    assert '<polyline class="line-0"' in text
+    assert "a lie" in text
+    weights = page.context["found"].weights
+    assert [each.microcredits for each in weights] == [4999, 4999, 4999] or [each.microcredits for each in weights] == [
+        5000,
+        5000,
+        5000,
+    ]
+    assert [each.probability is None for each in weights] == [True, True, False]
+    assert 0.09 < weights[2].probability < 0.4
+    assert [audit.pk for audit in page.context["found"].failed_audits] == [dispute.audit.pk]
+    assert operator.get("/console/workunits/vehicle/999999/trust/").status_code == 404
+
+
+def test_a_quarantine_needs_a_reason_and_leaves_an_event(operator, dispute) -> None:
+    from django.contrib.admin.models import LogEntry
+
+    from workunits.models import TrustEvent, VehicleStanding
+
+    path = trust_page(dispute.honest)
+    page = operator.post(path, {"order": "quarantine", "reason": "  "}, follow=True)
+    assert "Say why." in page.content.decode()
+    assert (VehicleStanding.objects.filter(state="quarantined").count(), LogEntry.objects.count()) == (0, 0)
+    operator.post(path, {"order": "quarantine", "reason": "Its outputs look copied."})
+    standing = VehicleStanding.objects.get(vehicle=dispute.honest)
+    assert (standing.state, standing.reason) == ("quarantined", "Its outputs look copied.")
+    event = TrustEvent.objects.get(vehicle=dispute.honest, kind="quarantined")
+    assert event.detail == "op: Its outputs look copied."
+    assert LogEntry.objects.get().get_change_message() == "quarantine: Its outputs look copied."
+    page = operator.post(path, {"order": "quarantine", "reason": "again"}, follow=True)
+    assert "quarantined already" in page.content.decode()
+
+    operator.post(path, {"order": "release", "reason": ""})
+    assert VehicleStanding.objects.get(vehicle=dispute.honest).state == "quarantined"
+    operator.post(path, {"order": "release", "reason": "A mistake of ours."})
+    assert VehicleStanding.objects.get(vehicle=dispute.honest).state == "normal"
+    assert TrustEvent.objects.filter(vehicle=dispute.honest, kind="released").count() == 1
+    page = operator.post(path, {"order": "release", "reason": "again"}, follow=True)
+    assert "neither watched nor quarantined" in page.content.decode()
+    assert operator.post(path, {"order": "reward", "reason": "x"}).status_code == 404
+
+
+def test_an_appeal_is_answered_once(operator, dispute) -> None:
+    from workunits.models import VehicleStanding
+    from workunits.pipeline.oversight import appeal
+
+    path, car = trust_page(dispute.honest), dispute.honest
+    VehicleStanding.objects.update_or_create(vehicle=car, defaults={"state": "watched"})
+    appeal(vehicle_id=car.pk, owner_id=car.owner_id, text="I changed the memory.", now=timezone.now())
+    assert "I changed the memory." in operator.get(path).content.decode()
+    operator.post(path, {"order": "answer", "reason": "Thank you; it goes on being checked."})
+    standing = VehicleStanding.objects.get(vehicle=car)
+    assert (standing.appeal_answer, standing.state) == ("Thank you; it goes on being checked.", "watched")
+    page = operator.post(path, {"order": "answer", "reason": "twice"}, follow=True)
+    assert "No appeal of this car waits" in page.content.decode()
+    assert VehicleStanding.objects.get(vehicle=car).appeal_answer == "Thank you; it goes on being checked."
+
+
+def test_an_anchors_run_is_ordered_with_a_reason_once(operator, dispute) -> None:
+    from workunits.models import AnchorRun, UnitEvent
+
+    unit = f"/console/workunits/unit/{dispute.batch.pk}:0/"
+    assert "rerun" in operator.get(f"{unit}change/").content.decode()
+    operator.post(f"{unit}rerun/", {"reason": ""})
+    assert AnchorRun.objects.filter(reason="operator").count() == 0
+    assert operator.post(f"{unit}rerun/", {"reason": "The owner asks."}).status_code == 302
+    assert AnchorRun.objects.get(reason="operator").state == "waiting"
+    event = UnitEvent.objects.get(event="anchor_run_ordered")
+    assert (event.unit_number, event.detail) == (0, "op: The owner asks.")
+    page = operator.post(f"{DISAGREEMENTS}{dispute.audit.pk}/", {"reason": "Me too."}, follow=True)
+    assert "already" in page.content.decode()
+    # A unit without a result, and one of a batch without audits.
+    page = operator.post(f"/console/workunits/unit/{dispute.batch.pk}:1/rerun/", {"reason": "x"}, follow=True)
+    assert "Only units that have a result" in page.content.decode()
+    assert AnchorRun.objects.filter(reason="operator").count() == 1
+    assert operator.get("/console/workunits/unit/1:x/rerun/").status_code == 404
+
+
+def test_who_may_only_look_sees_no_form_and_changes_nothing(onlooker, dispute) -> None:
+    from workunits.models import AnchorRun, VehicleStanding
+
+    page = onlooker.get(trust_page(dispute.honest))
+    assert page.status_code == 200
+    assert "<textarea" not in page.content.decode()
+    answer = onlooker.post(trust_page(dispute.honest), {"order": "quarantine", "reason": "x"})
+    assert answer.status_code == 403
+    answer = onlooker.post(f"{DISAGREEMENTS}{dispute.audit.pk}/", {"reason": "x"})
+    assert answer.status_code == 403
+    assert VehicleStanding.objects.filter(state="quarantined").count() == 0
+    assert AnchorRun.objects.filter(reason="operator").count() == 0
+
+
+@pytest.mark.parametrize(
+    "path", [DISAGREEMENTS, "/console/workunits/audit/rates/", "/console/workunits/ownercluster/overview/"]
+)
+def test_nobody_else_sees_the_pages(db, path) -> None:
+    from workunits.pipeline.accounts import ensure_user
+
+    client = Client()
+    client.force_login(ensure_user(username="olga", email="o@example.org"))
+    assert client.get(path).status_code == 302
+    user = ensure_user(username="staff", email="s@example.org")
+    user.is_staff = True
+    user.save()
+    client.force_login(user)
+    assert client.get(path).status_code == 403
+
+
+def test_the_console_begins_with_the_pages_and_clusters_show_their_reasons(operator, dispute) -> None:
+    from workunits.models import ClusterEdge
+
+    index = operator.get("/console/").content.decode()
+    for path in (DISAGREEMENTS, "/console/workunits/audit/distances/", "/console/workunits/ownercluster/overview/"):
+        assert f'href="{path}"' in index
+    first, second = sorted([dispute.honest.owner_id, dispute.liar.owner_id])
+    ClusterEdge.objects.create(
+        first_id=first, second_id=second, kind="operator", detail="brothers", seen_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(days=30),
+    )  # fmt: skip
+    from workunits.pipeline.clusters import compute_clusters
+
+    compute_clusters(now=timezone.now())
+    page = operator.get("/console/workunits/ownercluster/overview/").content.decode()
+    assert "brothers" in page
+    assert dispute.liar.owner.public_id in page
