@@ -15,7 +15,7 @@ from safetensors.numpy import load
 from fleetclient import wire
 from fleetclient.agent.departure import SETTLING
 from fleetclient.rules.sentences import REASON_ORDER
-from fleetclient.runner.sketch import sketch_kind, sketch_tensors
+from fleetclient.runner.sketch import SketchedTensor, sketch_kind, sketch_tensors
 from fleetclient.signing import (
     AnswerVerifier,
     DirectorSignatureInvalid,
@@ -203,10 +203,13 @@ def test_the_client_frames_a_sync_byte_for_byte(name: str) -> None:
 def test_the_client_sketches_the_golden_output_as_the_wire_page_says() -> None:
     golden = read("sketch.json")
     tensors = load((FOLDER / golden["output_file"]).read_bytes())
-    kinds = [
-        (sketch_kind(output["comparator"], output["dtype"]), tensors[output["name"]]) for output in golden["outputs"]
+    sketched = [
+        SketchedTensor(
+            sketch_kind(output["comparator"], output["dtype"]), tensors[output["name"]], output.get("axis", -1)
+        )
+        for output in golden["outputs"]
     ]
-    sketch, wanted = sketch_tensors(kinds, bytes.fromhex(golden["salt"])), bytes.fromhex(golden["sketch"])
+    sketch, wanted = sketch_tensors(sketched, bytes.fromhex(golden["salt"])), bytes.fromhex(golden["sketch"])
     assert sketch[:40] == wanted[:40]
     np.testing.assert_allclose(*(np.frombuffer(each, ">f4", offset=40) for each in (sketch, wanted)), atol=1e-6)
 

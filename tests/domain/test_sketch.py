@@ -9,18 +9,24 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from fleetclient.runner import sketch as client
-from workunits.domain.comparison import OutputSpec
-from workunits.domain.sketch import SKETCH_BYTES, SKETCH_MATCH_MAX, make_sketch, sketch_distance, sketch_kind
+from workunits.domain.comparison import ComparatorOptions, OutputSpec
+from workunits.domain.comparison.options import NO_OPTIONS, TASKS
+from workunits.domain.sketch import SKETCH_BYTES, SKETCH_MATCH_MAX, describe_comparison, make_sketch, sketch_distance
 
 SALT = bytes(range(16))
+FLOAT_COMPARATORS = ["exact", "logits", "probabilities", "embedding", "dense", "detections", "int8"]
 DTYPES = {"F32": np.float32, "F64": np.float64, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_}
 
 
 def spec(
-    name: str = "y", shape: tuple[int, ...] = (64,), comparator: str = "embedding", dtype: str = "F32"
+    name: str = "y",
+    shape: tuple[int, ...] = (64,),
+    comparator: str = "embedding",
+    dtype: str = "F32",
+    options: ComparatorOptions = NO_OPTIONS,
 ) -> OutputSpec:
     tolerance = 0.0 if comparator == "exact" else 1e-5
-    return OutputSpec(name=name, dtype=dtype, shape=shape, comparator=comparator, tolerance=tolerance)
+    return OutputSpec(name=name, dtype=dtype, shape=shape, comparator=comparator, tolerance=tolerance, options=options)
 
 
 def rows_of(count: int, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -74,6 +80,43 @@ def test_a_first_choice_that_differs_is_a_doubt_however_close_the_scores():
     swapped[7, 2], swapped[7, 5] = rows[7, 5], rows[7, 2]
     assert distance(rows, swapped, spec(shape=(10,))) <= SKETCH_MATCH_MAX
     assert distance(rows, swapped, spec(shape=(10,), comparator="logits")) == float("inf")
+
+
+def test_classes_are_where_the_output_s_axis_is():
+    rows = np.zeros((5, 3, 4), np.float32)
+    rows[:, 1] = 1.0
+    rows[2, 2, 3] = np.float32(1 - 1e-6)
+    swapped = rows.copy()
+    swapped[2, 1, 3], swapped[2, 2, 3] = rows[2, 2, 3], rows[2, 1, 3]
+    for axis, wanted in ((0, float("inf")), (-2, float("inf")), (1, None)):
+        one = spec(shape=(3, 4), comparator="logits", options=ComparatorOptions(axis=axis))
+        found = distance(rows, swapped, one)
+        assert found == wanted if wanted else found <= SKETCH_MATCH_MAX, axis
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_a_cheaper_precision_shows_behind_a_softmax_whose_clear_shares_hide_it():
+    scores = rows_of(200, 10)
+    scores[:, 4] = 30.0
+    honest = (scores * (1 + np.random.default_rng(1).standard_normal(scores.shape) * 1e-7)).astype(np.float32)
+    cheap = scores.astype(np.float16).astype(np.float32)
+    clear, softly = spec(shape=(10,), comparator="probabilities"), ComparatorOptions(softmax=True)
+    one = spec(shape=(10,), comparator="probabilities", options=softly)
+    assert distance(softmax(scores), softmax(cheap), clear) <= SKETCH_MATCH_MAX, "the shares alone say nothing"
+    assert distance(softmax(scores), softmax(cheap), one) > 4.0
+    assert distance(softmax(scores), softmax(honest), one) <= SKETCH_MATCH_MAX
+
+
+def test_a_contract_says_how_an_output_is_compared_as_far_as_a_car_has_to_know():
+    softly, across = ComparatorOptions(softmax=True), ComparatorOptions(axis=0)
+    assert describe_comparison(spec(comparator="probabilities", options=softly)) == {"comparator": "softmax"}
+    assert describe_comparison(spec(comparator="logits", options=across)) == {"comparator": "logits", "axis": 0}
+    as_logits = ComparatorOptions(task="logits")
+    assert describe_comparison(spec(comparator="int8", options=as_logits)) == {"comparator": "logits"}
 
 
 def test_exact_outputs_have_to_be_equal():
@@ -148,12 +191,14 @@ def outputs(draw: st.DrawFn) -> list[tuple[OutputSpec, np.ndarray]]:
     rows, made = draw(st.integers(1, 40)), []
     for index in range(draw(st.integers(1, 3))):
         dtype = draw(st.sampled_from(sorted(DTYPES)))
-        comparator = draw(st.sampled_from(["exact", "logits", "embedding", "dense"])) if dtype[0] == "F" else "exact"
-        shape = tuple(draw(st.lists(st.integers(0, 5), max_size=2)))
+        comparator = draw(st.sampled_from(FLOAT_COMPARATORS)) if dtype[0] == "F" else "exact"
+        shape = tuple(draw(st.lists(st.integers(0, 5), max_size=3)))
+        axis = draw(st.integers(-len(shape), len(shape) - 1)) if shape else -1
+        options = ComparatorOptions(axis=axis, softmax=draw(st.booleans()), task=draw(st.sampled_from(TASKS)))
         numbers = np.random.default_rng(draw(st.integers(0, 99))).standard_normal((rows, *shape)) * 10
         if dtype[0] == "F" and numbers.size and draw(st.booleans()):
             numbers.flat[0] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0.0]))
-        made.append((spec(f"t{index}", shape, comparator, dtype), np.nan_to_num(numbers).astype(DTYPES[dtype])
+        made.append((spec(f"t{index}", shape, comparator, dtype, options), np.nan_to_num(numbers).astype(DTYPES[dtype])
                      if dtype[0] != "F" else numbers.astype(DTYPES[dtype])))  # fmt: skip
     return made
 
@@ -163,8 +208,11 @@ def outputs(draw: st.DrawFn) -> list[tuple[OutputSpec, np.ndarray]]:
 def test_the_car_makes_the_sketch_that_the_server_makes(made, salt):
     specs = [one for one, _ in made]
     document = save({one.name: np.ascontiguousarray(tensor) for one, tensor in made})
-    kinds = [(client.sketch_kind(one.comparator, one.dtype), tensor) for one, tensor in made]
-    assert [kind for kind, _ in kinds] == [sketch_kind(one.comparator, one.dtype) for one in specs]
-    sketch = client.sketch_tensors(kinds, salt)
+    told = [describe_comparison(one) for one in specs]
+    sketched = [
+        client.SketchedTensor(client.sketch_kind(say["comparator"], one.dtype), tensor, say.get("axis", -1))
+        for say, (one, tensor) in zip(told, made, strict=True)
+    ]
+    sketch = client.sketch_tensors(sketched, salt)
     assert sketch == make_sketch(document, specs, salt)
     assert sketch_distance(document, sketch, specs, salt) == 0.0

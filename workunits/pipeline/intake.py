@@ -22,8 +22,10 @@ from workunits.domain.audits.levels import (
     VerificationLevel,
 )
 from workunits.domain.columns import find_misfits
+from workunits.domain.comparison import read_output_specs
 from workunits.domain.errors import FleetError
 from workunits.domain.pricing import price_per_row
+from workunits.domain.sketch import describe_comparison
 from workunits.domain.states import BatchStatus
 from workunits.domain.types import TensorSpec
 from workunits.models import Batch, BatchProgress, Dataset, OnnxModel
@@ -47,8 +49,8 @@ LIMIT_FACTOR: Final = 3
 # A slow car takes this much longer than the reference car; below a minute the runner's own start dominates.
 SLOW_CAR_FACTOR: Final = 10
 RUN_SECONDS_MIN: Final = 60
-# How an output is compared says how a car sketches it; the tolerance is none of its business.
-CONTRACT_OUTPUT_MEMBERS: Final = ("name", "dtype", "shape", "comparator")
+# A car is told as well how an output is compared, for its sketch; the tolerance is none of its business.
+CONTRACT_OUTPUT_MEMBERS: Final = ("name", "dtype", "shape")
 
 
 class ModelUnknown(FleetError):
@@ -236,7 +238,8 @@ def build_contract(model: OnnxModel, *, unit_target_seconds: float) -> dict[str,
         "model": {"sha256": model.blob_id, "bytes": model.blob.size_bytes},
         "inputs": model.inputs,
         "outputs": [
-            {name: output[name] for name in ("name", "dtype", "shape", "comparator")} for output in model.outputs
+            {name: output[name] for name in CONTRACT_OUTPUT_MEMBERS} | describe_comparison(spec)
+            for output, spec in zip(model.outputs, read_output_specs(model.outputs), strict=True)
         ],
         "batch_rows": model.batch_rows,
         "limits": {

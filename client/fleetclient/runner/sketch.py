@@ -9,7 +9,7 @@ one of the two outputs: the server, which makes its own of the result that it ke
     2..3    zero
     4..19   keyed BLAKE2b of what has to be equal: exact tensors, dtypes and shapes, where numbers are not finite,
             and by which power of two norms are measured
-    20..35  keyed BLAKE2b of the first choice of every row of scores
+    20..35  keyed BLAKE2b of the first choices: of every position of a row of scores, the best class
     36..39  rows, big-endian
     40..255 54 float32, big-endian: projections, shared out evenly among the tensors that are compared by distance
 
@@ -21,10 +21,14 @@ a bucket, and so does what the server allows. Measured, as the largest differenc
 numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled by
 1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
 
+Of a softmax the logarithms are sketched, centred over the classes: they are the scores behind it, where a cheaper
+precision shows that clear shares hide. Detections and tokens are compared to the last bit only: their rules need the
+outputs themselves.
+
 The signs are bits of SHAKE-256 of salt, tensor and chunk, never of a library's random numbers, whose streams change.
 Sums may differ in their last bits between libraries; the head is exact. It costs 4 ms for each MiB of output, which
-the contract limits to some MiB, and up to 6 MiB of memory beside the output, whatever its shape (and the longest row
-of scores once).
+the contract limits to some MiB, and up to 6 MiB of memory beside the output, whatever its shape (and an output that is
+a softmax, or has its classes not last, once more).
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,28 +50,43 @@ _BUCKETS: Final = (SKETCH_BYTES - _HEAD.size) // 4
 _CHUNK_NUMBERS: Final = 1 << 16
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
-_EXACT, _FLOATS, _SCORES = "exact", "floats", "scores"
-_SCORE_COMPARATORS: Final = ("logits", "probabilities")
-_EXACT_COMPARATORS: Final = ("exact", "tokens", "detections")
+# Shares below carry no digits to rely on.
+_SHARE_MIN: Final = 1e-30
+_SHARE_MIN_F16: Final = 1e-4
+_EXACT, _FLOATS, _SCORES, _SOFTMAX = "exact", "floats", "scores", "softmax"
+# How outputs of the contract's comparators are sketched; all others by distance alone.
+_KINDS: Final = {
+    "exact": _EXACT, "tokens": _EXACT, "detections": _EXACT, "logits": _SCORES, "probabilities": _SCORES,
+    "softmax": _SOFTMAX,
+}  # fmt: skip
 
 Tensor = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 
+class SketchedTensor(NamedTuple):
+    """An output `[rows, *shape]`, how it is sketched, and the axis of its classes in a row's shape.
+
+    `kind`: `exact`, `floats`, `scores` or `softmax`; the last two by distance and first choice.
+    """
+
+    kind: str
+    tensor: Tensor
+    axis: int = -1
+
+
 def sketch_kind(comparator: str, dtype: str) -> str:
-    """Return how an output is sketched: `exact`, `floats` or `scores` (by distance and first choice)."""
-    if not dtype.startswith("F") or comparator in _EXACT_COMPARATORS:
-        return _EXACT
-    return _SCORES if comparator in _SCORE_COMPARATORS else _FLOATS
+    """Return how an output is sketched, by the contract's word for how it is compared."""
+    return _KINDS.get(comparator, _FLOATS) if dtype.startswith("F") else _EXACT
 
 
-def sketch_tensors(tensors: Sequence[tuple[str, Tensor]], salt: bytes) -> bytes:
-    """Return the sketch of tensors `[rows, *shape]` in the contract's order, each with its kind."""
+def sketch_tensors(tensors: Sequence[SketchedTensor], salt: bytes) -> bytes:
+    """Return the sketch of outputs in the contract's order."""
     equal, choices = (hashlib.blake2b(key=salt, digest_size=16, person=person) for person in (b"equal", b"choices"))
     is_finite, place = True, 0
     sums: Floats = np.zeros(_BUCKETS)
-    projected = sum(kind != _EXACT for kind, _ in tensors)
-    for index, (kind, tensor) in enumerate(tensors):
+    projected = sum(each.kind != _EXACT for each in tensors)
+    for index, (kind, tensor, axis) in enumerate(tensors):
         equal.update(f"{index} {tensor.dtype.str} {tensor.shape} ".encode())
         if kind == _EXACT:
             equal.update(np.ascontiguousarray(tensor).data)
@@ -77,14 +96,18 @@ def sketch_tensors(tensors: Sequence[tuple[str, Tensor]], salt: bytes) -> bytes:
             is_finite = False
             kinds = np.where(np.isnan(tensor), 2, np.where(tensor > 0, 1, 3))
             equal.update(np.where(finite, 0, kinds).astype(np.int8).data)
-        if kind == _SCORES:
-            choices.update(_first_choices(tensor, finite).data)
+        numbers = tensor
+        if kind in (_SCORES, _SOFTMAX):
+            numbers, finite = _by_class(tensor, axis), _by_class(finite, axis)
+            choices.update(_first_choices(numbers, finite).data)
+        if kind == _SOFTMAX:
+            numbers = _scores_behind(numbers, finite)
         mine = _share(place, projected)
-        magnitude, projection = _project(tensor, finite, salt=salt, index=index, buckets=mine.stop - mine.start)
+        magnitude, projection = _project(numbers, finite, salt=salt, index=index, buckets=mine.stop - mine.start)
         equal.update(f"{magnitude} ".encode())
         sums[mine] += projection
         place += 1
-    rows = len(tensors[0][1]) if tensors else 0
+    rows = len(tensors[0].tensor) if tensors else 0
     head = _HEAD.pack(_VERSION, int(is_finite), equal.digest(), choices.digest(), rows)
     with np.errstate(over="ignore"):  # what is infinite agrees with nothing
         return head + sums.astype(">f4").tobytes()
@@ -96,20 +119,42 @@ def _share(place: int, tensors: int) -> slice:
     return slice(start, max(start + 1, (place + 1) * _BUCKETS // tensors))
 
 
-def _first_choices(tensor: Tensor, finite: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    classes = tensor.shape[-1] if tensor.ndim > 1 else 1
-    if not tensor.size:
-        return np.zeros(0, np.int32)
-    scores, mask = tensor.reshape(-1, classes), finite.reshape(-1, classes)
-    step = max(1, _CHUNK_NUMBERS // classes)
-    parts = (slice(first, first + step) for first in range(0, len(scores), step))
+def _by_class(tensor: Tensor, axis: int) -> Tensor:
+    """Return an output as `[rows, positions, classes]`; one without a shape has one class."""
+    rows = len(tensor)
+    if tensor.ndim == 1:
+        return tensor.reshape(rows, 1, 1)
+    moved = np.moveaxis(tensor, axis if axis < 0 else axis + 1, -1)
+    return moved.reshape(rows, -1, moved.shape[-1]) if moved.size else moved.reshape(rows, 0, max(1, moved.shape[-1]))
+
+
+def _positions(tensor: Tensor) -> tuple[Tensor, Iterator[slice]]:
+    """Return `[rows, positions, classes]` as one list of positions, and slices of it that are no more than a chunk."""
+    scores = tensor.reshape(-1, tensor.shape[-1])
+    step = max(1, _CHUNK_NUMBERS // scores.shape[1])
+    return scores, (slice(first, first + step) for first in range(0, len(scores), step))
+
+
+def _first_choices(tensor: Tensor, finite: Tensor) -> npt.NDArray[np.int32]:
+    scores, parts = _positions(tensor)
+    mask = finite.reshape(scores.shape)
     choices = [np.where(mask[part], scores[part], -np.inf).argmax(axis=1).astype("<i4") for part in parts]
-    return np.concatenate(choices)
+    return np.concatenate(choices) if choices else np.zeros(0, np.int32)
 
 
-def _project(
-    tensor: Tensor, finite: npt.NDArray[np.bool_], *, salt: bytes, index: int, buckets: int
-) -> tuple[int, Floats]:
+def _scores_behind(tensor: Tensor, finite: Tensor) -> Tensor:
+    """Return the logarithms of shares, centred over the classes of each position: scores up to rounding."""
+    shares, parts = _positions(tensor)
+    mask = finite.reshape(shares.shape)
+    smallest = _SHARE_MIN_F16 if tensor.dtype == np.float16 else _SHARE_MIN
+    scores = np.zeros(shares.shape, np.float32)
+    for part in parts:
+        logarithms = np.log(np.maximum(np.where(mask[part], shares[part], 0.0).astype(np.float64), smallest))
+        scores[part] = logarithms - (logarithms.sum(axis=1) / shares.shape[1])[:, None]
+    return scores.reshape(tensor.shape)
+
+
+def _project(tensor: Tensor, finite: Tensor, *, salt: bytes, index: int, buckets: int) -> tuple[int, Floats]:
     """Return the power of two that the norms are measured by, and what the buckets hold."""
     rows = len(tensor)
     width = tensor[0].size if rows else 0

@@ -19,7 +19,7 @@ from fleetclient.runner.document import Layout, lay_out
 from fleetclient.runner.jobs import Job, RunnerEvent, RunnerSettings, UnitDone, UnitFailed, UnitProgress, UnitStarted
 from fleetclient.runner.pipes import Delivery, Inbox, read_file
 from fleetclient.runner.reasons import OutputTooLarge, detail_of, reason_of
-from fleetclient.runner.sketch import sketch_kind, sketch_tensors
+from fleetclient.runner.sketch import SketchedTensor, sketch_kind, sketch_tensors
 from fleetclient.wire import output_digest
 
 
@@ -102,8 +102,11 @@ class Worker:
         if output_bytes <= contract.limits.inline_bytes_max:
             return ""
         tensors = load(read_file(output_file))
-        kinds = [(sketch_kind(spec.comparator, spec.dtype), tensors[spec.name]) for spec in contract.outputs]
-        return sketch_tensors(kinds, bytes.fromhex(job.salt)).hex()
+        sketched = [
+            SketchedTensor(sketch_kind(spec.comparator, spec.dtype), tensors[spec.name], spec.axis)
+            for spec in contract.outputs
+        ]
+        return sketch_tensors(sketched, bytes.fromhex(job.salt)).hex()
 
     def _run_batches(self, job: Job, inputs: compute.Tensors, log: BlockLog) -> float:
         """Run what is not in the log yet; return the processor seconds of the whole unit."""

@@ -24,13 +24,15 @@ class ModelRef:
 class TensorSpec:
     """One named input or output; `shape` is of one row, without the leading row dimension.
 
-    `comparator` says how outputs are compared, and so how they are sketched; an older server does not say.
+    `comparator` says how outputs are compared, and so how they are sketched; an older server does not say. `axis` is
+    that of the classes in `shape`.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     comparator: str = ""
+    axis: int = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,16 +97,25 @@ def _read_tensor(value: Any) -> TensorSpec:
     dtype = text(document, "dtype")
     if dtype not in DTYPE_BYTES:
         raise MalformedMessage(f"dtype {dtype!r} is not known")
+    shape = items(document, "shape", _read_dimension)
     return TensorSpec(
         name=text(document, "name"),
         dtype=dtype,
-        shape=items(document, "shape", _read_dimension),
+        shape=shape,
         comparator=text(document, "comparator") if "comparator" in document else "",
+        axis=_read_axis(document, len(shape)),
     )
 
 
 def _read_dimension(value: Any) -> int:
     return whole({"dimension": value}, "dimension")
+
+
+def _read_axis(document: Document, axes: int) -> int:
+    axis = document.get("axis", -1)
+    if type(axis) is not int or not -max(1, axes) <= axis < axes:
+        raise MalformedMessage(f"axis {axis!r} is none of {axes}")
+    return axis
 
 
 def _read_session(document: Document) -> SessionOptions:
@@ -118,4 +129,6 @@ def _read_session(document: Document) -> SessionOptions:
 
 def _dump_tensor(tensor: TensorSpec) -> Document:
     document: Document = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
-    return {**document, "comparator": tensor.comparator} if tensor.comparator else document
+    if tensor.comparator:
+        document["comparator"] = tensor.comparator
+    return {**document, "axis": tensor.axis} if tensor.axis != -1 else document
