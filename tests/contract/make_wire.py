@@ -143,37 +143,51 @@ def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) 
 
 
 def add_sketch(files: Files) -> None:
-    """A document of three outputs and its sketch, made with loops over plain numbers."""
+    """A document of four outputs and its sketch, made with loops over plain numbers."""
     rows, salt = 7, bytes(range(16, 32))
     vectors = [[(3 * row + 2 * column) % 11 - 4.5 for column in range(5)] for row in range(rows)]
     scores = [[(5 * row + 3 * column) % 7 / 8 for column in range(4)] for row in range(rows)]
     scores[2][1] = float("-inf")
     labels = [row % 3 for row in range(rows)]
+    # Classes on the first of two axes: two for each of three positions.
+    shares = [[(1 + (row + place) % 7) / 8 for place in range(3)] for row in range(rows)]
+    shares = [first + [1 - share for share in first] for first in shares]
     content = {
         "label": ("I64", [rows], struct.pack(f"<{rows}q", *labels)),
         "embedding": ("F32", [rows, 5], struct.pack(f"<{rows * 5}f", *itertools.chain(*vectors))),
         "logits": ("F32", [rows, 4], struct.pack(f"<{rows * 4}f", *itertools.chain(*scores))),
+        "shares": ("F32", [rows, 2, 3], struct.pack(f"<{rows * 6}f", *itertools.chain(*shares))),
     }
     files["sketch_output.safetensors"] = safetensors(content)
     equal = hashlib.blake2b(key=salt, digest_size=16, person=b"equal")
     equal.update(f"0 <i8 ({rows},) ".encode() + content["label"][2])
     buckets = [0.0] * 54
-    # Two tensors share the buckets; the finite ones of the second are marked, its infinity is kind 3.
+    # Three tensors share the buckets; in the second, whose numbers are not all finite, minus infinity is kind 3.
     equal.update(f"1 <f4 ({rows}, 5) ".encode())
-    equal.update(f"{project(vectors, salt, 1, buckets, slice(0, 27))} ".encode())
+    equal.update(f"{project(vectors, salt, 1, buckets, slice(0, 18))} ".encode())
     equal.update(f"2 <f4 ({rows}, 4) ".encode())
     equal.update(bytes(3 if score == float("-inf") else 0 for row in scores for score in row))
     finite = [[0.0 if score == float("-inf") else score for score in row] for row in scores]
-    equal.update(f"{project(finite, salt, 2, buckets, slice(27, 54))} ".encode())
+    equal.update(f"{project(finite, salt, 2, buckets, slice(18, 36))} ".encode())
+    equal.update(f"3 <f4 ({rows}, 2, 3) ".encode())
+    pairs = [[(row[place], row[place + 3]) for place in range(3)] for row in shares]
+    behind = [[math.log(pair[at] / pair[1 - at]) / 2 for pair in row for at in (0, 1)] for row in pairs]
+    equal.update(f"{project(behind, salt, 3, buckets, slice(36, 54))} ".encode())
     choices = hashlib.blake2b(key=salt, digest_size=16, person=b"choices")
     choices.update(struct.pack(f"<{rows}i", *(row.index(max(row)) for row in scores)))
+    choices.update(struct.pack(f"<{rows * 3}i", *(pair.index(max(pair)) for row in pairs for pair in row)))
     sketch = struct.pack(">BBxx16s16sI54f", 1, 0, equal.digest(), choices.digest(), rows, *buckets)
-    outputs = [("label", "I64", [], "exact"), ("embedding", "F32", [5], "embedding"), ("logits", "F32", [4], "logits")]
+    outputs = [
+        {"name": "label", "dtype": "I64", "shape": [], "comparator": "exact"},
+        {"name": "embedding", "dtype": "F32", "shape": [5], "comparator": "embedding"},
+        {"name": "logits", "dtype": "F32", "shape": [4], "comparator": "logits"},
+        {"name": "shares", "dtype": "F32", "shape": [2, 3], "comparator": "softmax", "axis": 0},
+    ]
     files["sketch.json"] = pretty(
         {
             "salt": salt.hex(),
             "output_file": "sketch_output.safetensors",
-            "outputs": [dict(zip(("name", "dtype", "shape", "comparator"), each, strict=True)) for each in outputs],
+            "outputs": outputs,
             "sketch": sketch.hex(),
         }
     )

@@ -28,9 +28,9 @@ from fleetcompute.api.vehicle.signing import (
     verify_request,
 )
 from tests.contract.make_wire import FOLDER
-from workunits.domain.comparison import OutputSpec
+from workunits.domain.comparison import ComparatorOptions, OutputSpec
 from workunits.domain.outputs import OutputDigestMismatch, check_output
-from workunits.domain.sketch import SKETCH_MATCH_MAX, make_sketch, sketch_distance
+from workunits.domain.sketch import SKETCH_MATCH_MAX, describe_comparison, make_sketch, sketch_distance
 from workunits.domain.tokens import ReplicaRef, salted_digest
 from workunits.domain.types import TensorSpec
 from workunits.pipeline.dispatch import Lease, SyncAnswer
@@ -155,10 +155,26 @@ def test_the_golden_output_has_the_golden_digest_and_fits_the_golden_contract():
         check_output(data + b"x", commitment=digest, salt=salt, specs=specs, bytes_max=1000)
 
 
+def spec_of(output: dict[str, Any]) -> OutputSpec:
+    """Return the spec behind a contract's output."""
+    is_softmax = output["comparator"] == "softmax"
+    return OutputSpec(
+        name=output["name"],
+        dtype=output["dtype"],
+        shape=tuple(output["shape"]),
+        comparator="probabilities" if is_softmax else output["comparator"],
+        tolerance=1e-6,
+        options=ComparatorOptions(softmax=is_softmax, axis=output.get("axis", -1)),
+    )
+
+
 def test_the_server_sketches_the_golden_output_as_the_wire_page_says():
     golden = read("sketch.json")
     document, salt = (FOLDER / golden["output_file"]).read_bytes(), bytes.fromhex(golden["salt"])
-    specs = [OutputSpec(**output | {"tolerance": 1e-6}) for output in golden["outputs"]]
+    specs = [spec_of(output) for output in golden["outputs"]]
+    assert [describe_comparison(spec) for spec in specs] == [
+        {name: output[name] for name in ("comparator", "axis") if name in output} for output in golden["outputs"]
+    ]
     wanted = bytes.fromhex(golden["sketch"])
     assert make_sketch(document, specs, salt)[:40] == wanted[:40]
     assert sketch_distance(document, wanted, specs, salt) <= SKETCH_MATCH_MAX
