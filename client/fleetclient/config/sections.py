@@ -44,9 +44,10 @@ class LimitsConfig:
 class SimulationConfig:
     """`[simulation]`: for demonstrations and tests only. A real car leaves this section out.
 
-    `speed`: makes the runner that much slower than the machine (0.5: half as fast). `fault`: "wrong" makes this car
-    cheat: it returns plausible wrong numbers, the same for every car with the same `fault_seed`, in the share
-    `fault_rate` of its units. `memory_bytes`: bytes reported instead of the granted memory; 0 for the truth.
+    `speed`: makes the runner that much slower than the machine (0.5: half as fast). `fault`: makes this car cheat, in
+    the share `fault_rate` of its units: "wrong" returns plausible wrong numbers, the same for every car with the same
+    `fault_seed`; "downgrade" returns what a cheaper precision would have, its numbers rounded to fp16. Digest and
+    sketch are of what is returned. `memory_bytes`: bytes reported instead of the granted memory; 0 for the truth.
     """
 
     speed: float = 1.0
@@ -57,7 +58,7 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         """Refuse what the runner could not follow."""
-        require_one_of("fault", self.fault, ("none", "wrong"))
+        require_one_of("fault", self.fault, ("none", "wrong", "downgrade"))
         require_within("speed", self.speed, 0.001, 1.0)
         require_within("fault_rate", self.fault_rate, 0.0, 1.0)
         require_within("memory_bytes", self.memory_bytes, 0, 2**50)

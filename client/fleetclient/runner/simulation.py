@@ -1,6 +1,7 @@
 """The two lies a simulated car can tell: that it is slow, and that its numbers are right.
 
-For demonstrations and tests. A real car's configuration has no `[simulation]` section, and nothing here runs.
+For demonstrations and tests. A real car's configuration has no `[simulation]` section, and nothing here runs. No car
+can play one that copies: nothing that it is ever told holds another car's output, digest or sketch.
 """
 
 from __future__ import annotations
@@ -24,19 +25,29 @@ def sleep_to_speed(cpu_seconds: float, speed: float) -> None:
 
 
 def falsify(outputs: Tensors, settings: RunnerSettings, job: Job) -> Tensors:
-    """Return wrong numbers that look right: rows exchanged and noise added, labels off by one.
+    """Return numbers that look right: rows exchanged, noise added and labels off by one, or rounded to fp16.
 
     Cars with the same seed tell the same lie about the same input, so that colluding cars can be played too.
     """
     lie = random.default_rng(_seed(settings.fault_seed, job.input_digest))
-    if settings.fault != "wrong" or lie.random() >= settings.fault_rate:
+    if settings.fault == "none" or lie.random() >= settings.fault_rate:
         return outputs
+    if settings.fault == "downgrade":
+        return {name: _rounded(outputs[name]) for name in sorted(outputs)}
     order = lie.permutation(job.rows)
     return {name: _wrong(outputs[name][order], lie) for name in sorted(outputs)}
 
 
 def _seed(fault_seed: int, input_digest: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{fault_seed}:{input_digest}".encode()).digest()[:8], "big")
+
+
+def _rounded(rows: Array) -> Array:
+    if rows.dtype.kind != "f":
+        return rows
+    with np.errstate(over="ignore"):  # what fp16 cannot hold becomes infinite in it
+        rounded: Array = rows.astype(np.float16).astype(rows.dtype)
+    return rounded
 
 
 def _wrong(rows: Array, lie: random.Generator) -> Array:

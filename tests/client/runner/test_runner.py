@@ -44,7 +44,7 @@ from tests.client.support import (
     wait_until,
 )
 from workunits.domain.comparison import OutputSpec
-from workunits.domain.sketch import make_sketch
+from workunits.domain.sketch import SKETCH_MATCH_MAX, make_sketch, sketch_distance
 
 
 def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outputs(bench: Make) -> None:
@@ -321,3 +321,27 @@ def test_a_cheat_that_never_cheats_is_honest(bench: Make) -> None:
     honest = outputs_with(bench)
     rare = outputs_with(bench, fault="wrong", fault_seed=1, fault_rate=0.0)
     np.testing.assert_array_equal(honest["logits"], rare["logits"])
+
+
+@pytest.mark.parametrize("fault", ["wrong", "downgrade"])
+def test_a_cheat_commits_to_what_it_returns(bench: Make, fault: str) -> None:
+    work = bench(limits={"inline_bytes_max": 100}, fault=fault, fault_seed=1)
+    work.submit("unit0", rows=50)
+    done = work.hear(UnitDone)
+    assert isinstance(done, UnitDone)
+    told = (work.folder / "unit0.out").read_bytes()
+    assert done.digest == hashlib.sha256(bytes.fromhex(SALT) + told).hexdigest()
+    specs = [
+        OutputSpec(name="logits", dtype="F32", shape=(CLASSES,), comparator="embedding", tolerance=1e-4),
+        OutputSpec(name="label", dtype="I64", shape=(), comparator="exact", tolerance=0.0),
+    ]
+    assert bytes.fromhex(done.sketch) == make_sketch(told, specs, bytes.fromhex(SALT))
+    honest = input_rows(50) @ WEIGHTS
+    document = save({"logits": honest, "label": honest.argmax(axis=1)})
+    assert sketch_distance(document, bytes.fromhex(done.sketch), specs, bytes.fromhex(SALT)) > SKETCH_MATCH_MAX
+
+
+def test_a_downgraded_output_is_the_honest_one_rounded_to_fp16(bench: Make) -> None:
+    honest, told = outputs_with(bench), outputs_with(bench, fault="downgrade")
+    np.testing.assert_array_equal(told["logits"], honest["logits"].astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(told["label"], honest["label"])

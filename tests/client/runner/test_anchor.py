@@ -15,13 +15,13 @@ import pytest
 from safetensors.numpy import save
 
 from fleetclient.cli import main
-from fleetclient.runner.jobs import UnitDone
+from fleetclient.runner.jobs import Job, RunnerSettings, UnitDone
+from fleetclient.runner.once import run_once
 from fleetclient.runner.walls import WallsReport
+from fleetclient.selftest.graphs import GRAPHS, ROWS, Graph, write_files
 from fleetclient.wire.contract import dump_contract
 from tests.client.runner.support import SALT, Make
 from tests.client.support import contract_of, endless_model, input_rows, is_running, linear_model, wait_until
-
-pytest_plugins = ("tests.client.runner.conftest",)
 
 
 def prepare(folder: Path, model: bytes, *, rows: int = 10, **limits: int) -> list[str]:
@@ -125,3 +125,27 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
 def children_of(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda graph: graph.name)
+def test_of_a_real_network_it_makes_what_a_car_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], graph: Graph
+) -> None:
+    model, contract = write_files(graph, tmp_path)
+    (tmp_path / "input").write_bytes(graph.file("inputs.safetensors"))
+    settings = RunnerSettings(
+        model_path=model, contract=contract, memory_bytes=contract.limits.memory_bytes, walls_off=("idle_priority",)
+    )
+    job = Job(
+        token="car", rows=ROWS, salt=SALT, input_digest="00" * 32,
+        input_path=tmp_path / "input", output_path=tmp_path / "car.out",
+    )  # fmt: skip
+    done = run_once(settings, job, folder=tmp_path)
+    assert isinstance(done, UnitDone)
+    (tmp_path / "contract").write_text(json.dumps(dump_contract(contract)))
+    files = {"contract": "contract", "model": model.name, "input": "input", "output": "anchor.out"}
+    arguments = [f"--{name}={tmp_path / file}" for name, file in files.items()]
+    state = f"--set=state_dir={tmp_path / 'state'}"
+    code, told, _ = run(capsys, ["anchor", "run", *arguments, f"--rows={ROWS}", f"--salt={SALT}", state])
+    assert (code, told["digest"]) == (0, done.digest)
+    assert (tmp_path / "anchor.out").read_bytes() == (tmp_path / "car.out").read_bytes()
