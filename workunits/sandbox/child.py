@@ -17,7 +17,7 @@ import onnx.numpy_helper
 import onnx.shape_inference  # noqa: F401
 import onnxruntime
 
-from workunits.sandbox import dryrun, jail, signature, structure
+from workunits.sandbox import calibrate, dryrun, jail, signature, structure
 from workunits.sandbox.report import AdmissionRequest, ModelFacts, Problem, Refused, refuse
 
 _DETAIL_CHARS_MAX = 600
@@ -30,6 +30,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the report
     onnxruntime.set_default_logger_severity(4)
     probe = dryrun.MemoryProbe()
+    calibrate.warm_up()
     locks = jail.lock_down(request.limits, parent_pid=int(sys.argv[2]))
     model_bytes = _read_up_to(request.limits.model_bytes_max + 1)
     report: dict[str, object] = {"locks": locks, "problems": [], "facts": None}

@@ -1,78 +1,69 @@
-"""Chooses how an output of different cars should be compared, from what it is and how the graph makes it."""
+"""Chooses how an output of different cars should be compared, from what it is and how the graph makes it.
+
+Every choice can be overruled by the researcher (docs/reference/comparators.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from onnx import GraphProto, NodeProto
+import numpy as np
 
-COMPARATORS: Final = ("exact", "logits", "embedding", "dense")
-TOLERANCE_FP32: Final = 1e-4  # relative L2: ten times below the distance to the next cheaper precision
-TOLERANCE_FP16: Final = 5e-3
+from workunits.domain.calibration import tolerance_cap
+from workunits.domain.comparison import Comparator
+from workunits.sandbox.endings import OTHER, Ending
+
+COMPARATORS: Final = tuple(comparator.value for comparator in Comparator)
 EMBEDDING_FLOATS_MIN: Final = 64
-
-_TRANSPARENT = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
-_NORM_GUARDS = frozenset({"Clip", "Max", "Expand", "Add", *_TRANSPARENT})
-_NORM_DEPTH_MAX = 6
+DETECTION_COLUMNS: Final = 6
 
 
-def choose(dtype: str, shape: list[int], ending: str) -> str:
-    """Return the default comparator of an output whose row has this dtype and shape."""
-    if not dtype.startswith("F"):
-        return "exact"
-    if ending == "softmax":
-        return "dense"
-    if ending == "normalised" or (len(shape) == 1 and shape[0] >= EMBEDDING_FLOATS_MIN):
-        return "embedding"
-    return "logits" if len(shape) == 1 else "dense"
+def choose(dtype: str, shape: list[int], ending: Ending) -> tuple[str, dict[str, Any]]:
+    """Return the default comparator of an output whose row has this dtype and shape, and its options."""
+    is_float = dtype.startswith("F")
+    if ending.is_suppressed and is_float and len(shape) == 2 and shape[1] == DETECTION_COLUMNS:
+        return "detections", dict(ending.detection)
+    if ending.is_quantised and (is_float or dtype in ("I8", "U8")):
+        task, options = _choose_for_floats(shape, ending)
+        return "int8", {"task": task} | {name: value for name, value in options.items() if name == "axis"}
+    return _choose_for_floats(shape, ending) if is_float else ("exact", {})
 
 
-def default_tolerance(comparator: str, dtype: str) -> float:
-    """Return the relative L2 distance at which two rows still agree; 0 for exact outputs."""
-    if comparator == "exact":
-        return 0.0
-    return TOLERANCE_FP16 if dtype == "F16" else TOLERANCE_FP32
+def _choose_for_floats(shape: list[int], ending: Ending) -> tuple[str, dict[str, Any]]:
+    if ending.kind == "softmax" and shape:
+        axis = -1 if len(shape) == 1 else ending.axis
+        if axis is None or not -len(shape) <= axis < len(shape):
+            return "dense", {}
+        options: dict[str, Any] = {} if axis in (-1, len(shape) - 1) else {"axis": axis}
+        return "probabilities", options | ({"softmax": True} if ending.is_softmax else {})
+    if ending.kind == "normalised" or (len(shape) == 1 and shape[0] >= EMBEDDING_FLOATS_MIN):
+        return "embedding", {}
+    return ("logits" if len(shape) == 1 else "dense"), {}
 
 
-def endings(graph: GraphProto) -> dict[str, str]:
-    """Return for each output how it ends: `softmax` (a distribution), `normalised` (divided by a norm) or `other`."""
-    makers = {name: node for node in graph.node for name in node.output if name}
-    return {value.name: _ending(value.name, makers) for value in graph.output}
+def default_tolerance(comparator: str, precision: str) -> float:
+    """Return the largest distance at which two rows may still agree; calibration makes it smaller. 0: exact."""
+    return tolerance_cap(comparator, precision)
 
 
-def _ending(name: str, makers: dict[str, NodeProto]) -> str:
-    node = makers.get(name)
-    while node is not None and node.op_type in _TRANSPARENT and node.input:
-        node = makers.get(node.input[0])
-    if node is None:
-        return "other"
-    if node.op_type == "Softmax":
-        return "softmax"
-    if node.op_type == "LpNormalization":
-        return "normalised"
-    if node.op_type == "Normalizer":  # ai.onnx.ml's; by its sum (L1) it makes probabilities
-        norm = next((attribute.s for attribute in node.attribute if attribute.name == "norm"), b"MAX")
-        return "normalised" if norm == b"L2" else "softmax"
-    if node.op_type == "Div" and _is_norm(node.input[1], makers):
-        return "normalised"
-    return "other"
+def join_choices(outputs: list[dict[str, Any]], endings: Mapping[str, Ending], stated: frozenset[str]) -> None:
+    """Turn exact outputs that are choices into `tokens`, where the scores that they were made from are an output too.
 
-
-def _is_norm(name: str, makers: dict[str, NodeProto]) -> bool:
-    return any(node.op_type in ("ReduceL2", "ReduceL1", "Sqrt") for node in _through_guards(name, makers))
-
-
-def _through_guards(name: str, makers: dict[str, NodeProto]) -> Iterator[NodeProto]:
-    """Yield the makers of `name`, looking through what exporters put around a norm (a floor, an epsilon, a reshape)."""
-    for _ in range(_NORM_DEPTH_MAX):
-        node = makers.get(name)
-        if node is None:
-            return
-        yield node
-        if node.op_type not in _NORM_GUARDS:
-            return
-        made = [part for part in node.input if part in makers and makers[part].op_type != "Constant"]
-        if not made:
-            return
-        name = made[0]
+    `stated`: outputs whose comparator the researcher has chosen; those stay as they are.
+    """
+    judges = {"logits", "probabilities", "int8"}
+    for output in outputs:
+        ending = endings.get(output["name"], OTHER)
+        if output["name"] in stated or output["comparator"] != "exact" or ending.kind != "choice":
+            continue
+        choices = int(np.prod(output["shape"], dtype=np.int64))
+        for other in outputs:
+            shares = ending.scores & endings.get(other["name"], OTHER).scores
+            if other is output or other["comparator"] not in judges or not shares or not other["shape"]:
+                continue
+            classes = other["shape"][other.get("options", {}).get("axis", -1)]
+            if int(np.prod(other["shape"], dtype=np.int64)) == choices * classes:
+                output |= {"comparator": "tokens", "tolerance": other["tolerance"]}
+                output["options"] = {"companion": other["name"], "sequential": False}
+                break

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from workunits.sandbox import comparators, flops
-from workunits.sandbox.report import ModelFacts, Problem, refuse
+from workunits.domain.calibration import HALF, tolerance_floor
+from workunits.domain.comparison import OptionInvalid, find_misfits, read_output_specs
+from workunits.sandbox import calibrate, comparators, flops
+from workunits.sandbox.endings import OTHER
+from workunits.sandbox.report import Arrays, ModelFacts, Problem, Refused, refuse
+from workunits.sandbox.session import DTYPE_OF, NUMPY, one_line, open_session
 from workunits.sandbox.signature import WantedRun
 
 OUT_OF_MEMORY = Problem(
     code="out_of_memory", where="", detail="Loading or running the model needs more memory than is allowed."
 )
-_NUMPY: dict[str, type[np.generic]] = {
-    "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
-    "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
-DTYPE_OF = {np.dtype(kind): name for name, kind in _NUMPY.items()}
+# A tenth of an output's size: beyond, nearly anything would agree.
+TOLERANCE_MAX = 0.1
 
 
 class MemoryProbe:
@@ -54,6 +55,8 @@ def measure(model_bytes: bytes, wanted: WantedRun, probe: MemoryProbe) -> ModelF
     seconds = time.perf_counter() - started
     memory_bytes = probe.peak_bytes()
     outputs = [_describe(out, array, wanted) for out, array in zip(wanted.outputs, first, strict=True)]
+    comparators.join_choices(outputs, wanted.endings, {out["name"] for out in wanted.outputs if out.get("comparator")})
+    _check_comparators(outputs)
     _check_repeatable(names, first, second)
     del session, first, second
     return ModelFacts(
@@ -65,35 +68,20 @@ def measure(model_bytes: bytes, wanted: WantedRun, probe: MemoryProbe) -> ModelF
         flops_per_row=flops.count_per_row(model_bytes, zeros(wanted, 1)),
         memory_bytes=memory_bytes,
         seconds_per_block=seconds,
+        tolerances=calibrate.calibrate(model_bytes, wanted, outputs, seconds),
     )
 
 
-def zeros(wanted: WantedRun, rows: int) -> dict[str, np.ndarray[Any, Any]]:
+def zeros(wanted: WantedRun, rows: int) -> Arrays:
     """Return a feed of `rows` rows of zeros."""
-    return {spec["name"]: np.zeros((rows, *spec["shape"]), _NUMPY[spec["dtype"]]) for spec in wanted.inputs}
+    return {spec["name"]: np.zeros((rows, *spec["shape"]), NUMPY[spec["dtype"]]) for spec in wanted.inputs}
 
 
-def open_session(model: bytes, level: ort.GraphOptimizationLevel, save_to: str = "") -> ort.InferenceSession:
-    """Open a session on one thread. Raises Refused with what the runtime says."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = level
-    options.log_severity_level = 4
-    if save_to:
-        options.optimized_model_filepath = save_to
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  onnxruntime raises a dozen unrelated classes, and bare ones for memory
-        raise refuse("load_failed", "", f"onnxruntime cannot load the model: {_one_line(error)}") from None
-
-
-def _run(
-    session: ort.InferenceSession, names: list[str], feed: dict[str, np.ndarray[Any, Any]]
-) -> list[np.ndarray[Any, Any]]:
+def _run(session: ort.InferenceSession, names: list[str], feed: Arrays) -> list[np.ndarray[Any, Any]]:
     try:
         return list(session.run(names, feed))
     except Exception as error:  # noqa: BLE001  as above
-        raise refuse("dry_run_failed", "", f"The model fails on rows of zeros: {_one_line(error)}") from None
+        raise refuse("dry_run_failed", "", f"The model fails on rows of zeros: {one_line(error)}") from None
 
 
 def _describe(output: dict[str, Any], array: Any, wanted: WantedRun) -> dict[str, Any]:
@@ -107,11 +95,50 @@ def _describe(output: dict[str, Any], array: Any, wanted: WantedRun) -> dict[str
         detail = f"Output {name!r} has shape {list(array.shape)} for {wanted.batch_rows} rows."
         raise refuse("output_without_rows", where, detail)
     dtype, shape = DTYPE_OF[array.dtype], [int(extent) for extent in array.shape[1:]]
-    comparator = output.get("comparator") or comparators.choose(dtype, shape, wanted.endings.get(name, "other"))
-    tolerance = output.get("tolerance")
-    if tolerance is None or comparator == "exact":
-        tolerance = comparators.default_tolerance(comparator, dtype)
-    return {"name": name, "dtype": dtype, "shape": shape, "comparator": comparator, "tolerance": float(tolerance)}
+    comparator, options = output.get("comparator"), output.get("options")
+    if comparator is None:
+        comparator, chosen = comparators.choose(dtype, shape, wanted.endings.get(name, OTHER))
+        options = chosen if options is None else options
+    # An output in half precision carries no more than that, whatever it was computed with.
+    precision = HALF if dtype == "F16" else wanted.precision
+    tolerance = _tolerance(output, comparator, options or {}, precision)
+    described = {"name": name, "dtype": dtype, "shape": shape, "comparator": comparator, "tolerance": tolerance}
+    return {**described, "options": options} if options else described
+
+
+def _tolerance(output: dict[str, Any], comparator: str, options: dict[str, Any], precision: str) -> float:
+    """Return what the researcher stated, or else the comparator's cap. Raises Refused for one that is too small."""
+    cap = comparators.default_tolerance(comparator, precision)
+    if comparator == "tokens" and not options.get("companion"):
+        cap = 0.0  # nothing says how close a choice was
+    stated = output.get("tolerance")
+    if stated is None or cap == 0:
+        return cap
+    floor = tolerance_floor(comparator, precision)
+    if not floor <= stated <= TOLERANCE_MAX:
+        detail = (
+            f"The tolerance of {output['name']!r} must be {floor:g} to {TOLERANCE_MAX:g} for comparator"
+            f" {comparator!r}, not {stated:g}: honest computers differ by more than less."
+        )
+        raise refuse("tolerance_out_of_range", f"output {output['name']}", detail)
+    return float(stated)
+
+
+def _check_comparators(outputs: list[dict[str, Any]]) -> None:
+    """Refuse comparators that cannot judge what these outputs are. Raises Refused."""
+    for output in outputs:
+        try:
+            read_output_specs([output])
+        except OptionInvalid as problem:
+            raise refuse("invalid_output_option", f"output {output['name']}", str(problem)) from None
+    misfits = find_misfits(read_output_specs(outputs))
+    if misfits:
+        raise Refused(
+            *(
+                Problem(code="comparator_misfit", where=f"output {name}", detail=f"Output {name!r}: {sentence}")
+                for name, sentence in misfits
+            )
+        )
 
 
 def _check_repeatable(names: list[str], first: list[np.ndarray[Any, Any]], second: list[np.ndarray[Any, Any]]) -> None:
@@ -119,7 +146,3 @@ def _check_repeatable(names: list[str], first: list[np.ndarray[Any, Any]], secon
         if left.tobytes() != right.tobytes():
             detail = f"Output {name!r} differs between two runs on the same rows, so cars could never agree."
             raise refuse("not_repeatable", f"output {name}", detail)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

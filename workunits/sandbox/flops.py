@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from workunits.sandbox.report import refuse
+from workunits.sandbox.session import open_session
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -28,8 +29,6 @@ _EXTENT_ONLY = frozenset({"Shape", "Size"})
 
 def count_per_row(model_bytes: bytes, feed: dict[str, np.ndarray[Any, Any]]) -> int:
     """Return the FLOPs of one row (at least 1); `feed` holds one row. Raises Refused when it cannot be traced."""
-    from workunits.sandbox.dryrun import open_session
-
     graph_bytes = _optimised(model_bytes)
     model = ModelProto.FromString(graph_bytes)
     nodes = _live_nodes(model.graph)
@@ -51,8 +50,6 @@ def count_per_row(model_bytes: bytes, feed: dict[str, np.ndarray[Any, Any]]) -> 
 
 def _optimised(model_bytes: bytes) -> bytes:
     """Return the model after onnxruntime's basic optimisations (folding, dead code), through a file in memory."""
-    from workunits.sandbox.dryrun import open_session
-
     descriptor = os.memfd_create("optimised")
     try:
         path = f"/proc/self/fd/{descriptor}"
@@ -208,7 +205,6 @@ _COUNTERS: Final[dict[str, Callable[[NodeProto, Shapes], int]]] = {
     "FusedGemm": _matmul,
     "MatMulInteger": _matmul,
     "MatMulIntegerToFloat": _matmul,
-    "DynamicQuantizeMatMul": _matmul,
     "QLinearMatMul": _matmul,
     "MatMulNBits": _matmul,
     "Conv": _conv(1),

@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+# Tensors by name, each `[rows, ...]`; numpy's, which this module does not import.
+Arrays = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdmissionLimits:
@@ -40,7 +43,7 @@ class AdmissionRequest:
     Attributes:
         fixed_dims: a value for each free dimension that is not the rows', by its name or as `input:axis`.
         batch_rows: rows in a block; 1 is used where the model's first dimension is fixed to 1.
-        outputs: `{"name", "comparator"?, "tolerance"?}` of the outputs wanted, in this order; None for all.
+        outputs: `{"name", "comparator"?, "tolerance"?, "options"?}` of the outputs wanted, in this order; None for all.
     """
 
     fixed_dims: dict[str, int] = field(default_factory=dict)
@@ -70,7 +73,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """What an admitted model is. Inputs and outputs are as in `OnnxModel`: one row each, no leading row dimension."""
+    """What an admitted model is. Inputs and outputs are as in `OnnxModel`: one row each, no leading row dimension.
+
+    `tolerances`: what was measured here, as rows of `ModelTolerance`; they come out a little different on each machine.
+    """
 
     opset: int
     operators: list[str]
@@ -80,6 +86,7 @@ class ModelFacts:
     flops_per_row: int
     memory_bytes: int
     seconds_per_block: float
+    tolerances: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Refused(Exception):

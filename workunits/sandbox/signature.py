@@ -14,7 +14,8 @@ from typing import Any, Final
 from onnx import ModelProto, TensorProto, TensorShapeProto, ValueInfoProto
 
 from workunits.domain.types import DTYPE_BYTES
-from workunits.sandbox import comparators
+from workunits.sandbox import comparators, plausible
+from workunits.sandbox.endings import Ending, endings, find_precision
 from workunits.sandbox.operators import canonical_domain
 from workunits.sandbox.report import AdmissionRequest, Problem, Refused
 
@@ -33,13 +34,19 @@ DTYPES: Final[dict[int, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WantedRun:
-    """What the dry run should feed and fetch. `endings` says how each output ends (see `comparators`)."""
+    """What the dry run should feed and fetch.
+
+    `endings` says how the graph ends at each output, `precision` what it computes with, `index_bounds` how large inputs
+    may get that index a table.
+    """
 
     opset: int
     operators: list[str]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
-    endings: dict[str, str]
+    endings: dict[str, Ending]
+    precision: str
+    index_bounds: dict[str, int]
     batch_rows: int
     has_free_rows: bool
 
@@ -70,7 +77,9 @@ def read_signature(model: ModelProto, request: AdmissionRequest) -> WantedRun:
         operators=sorted({f"{domain}.{op}" if domain else op for domain, op in _operators(model)}),
         inputs=[described for described in inputs if described is not None],
         outputs=outputs,
-        endings=comparators.endings(model.graph),
+        endings=endings(model.graph),
+        precision=find_precision(model.graph),
+        index_bounds=plausible.index_bounds(model.graph),
         batch_rows=request.batch_rows if has_free_rows else 1,
         has_free_rows=has_free_rows,
     )
