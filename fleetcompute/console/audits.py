@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any, Final
 
 from django import forms
@@ -113,7 +112,7 @@ class AuditAdmin(ReadOnlyAdmin):
         """Show how far outputs were apart, by model and pair of comparison classes."""
         found = audit_statistics.list_distances()
         rows = [(each, _bars(each.counts)) for each in found]
-        context = {"rows": rows, "edges": _edge_names(), "audits_read": audit_statistics.AUDITS_READ}
+        context = {"rows": rows, "edges": _edge_names(), "audits_read": f"{audit_statistics.AUDITS_READ:,}"}
         return render_page(self, request, "distances", "Distances between outputs", context)
 
     def rates(self, request: HttpRequest) -> TemplateResponse:
@@ -123,8 +122,8 @@ class AuditAdmin(ReadOnlyAdmin):
         context = {
             "rates": rates[::-1],
             "chart": _draw_rates(rates) if days else "",
-            "commits_read": audit_statistics.COMMITS_READ,
-            "audits_read": audit_statistics.AUDITS_READ,
+            "commits_read": f"{audit_statistics.COMMITS_READ:,}",
+            "audits_read": f"{audit_statistics.AUDITS_READ:,}",
         }
         return render_page(self, request, "rates", "Audit rates", context)
 
@@ -159,9 +158,8 @@ def _read_filter(given: dict[str, Any]) -> disagreements.DisagreementFilter:
 
 
 def _edge_names() -> list[str]:
-    edges = audit_statistics.DISTANCE_EDGES
-    between = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    return [f"below {edges[0]:g}", *between, f"{edges[-1]:g} and more"]
+    """Return from where on each column counts."""
+    return [f"from {low:g}" for low in (0, *audit_statistics.DISTANCE_EDGES)]
 
 
 def _bars(counts: Sequence[int]) -> list[tuple[int, float, str]]:

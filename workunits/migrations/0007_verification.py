@@ -523,14 +523,20 @@ class Migration(migrations.Migration):
             model_name="audit",
             name="batch",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="audits", to="workunits.batch"
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="audits",
+                to="workunits.batch",
             ),
         ),
         migrations.AddField(
             model_name="audit",
             name="vehicle",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="audits", to="workunits.vehicle"
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="audits",
+                to="workunits.vehicle",
             ),
         ),
         migrations.AddField(

@@ -1,4 +1,4 @@
-"""What is known of vehicles' honesty: standing, trust, audits, anchors' runs, revocations; and who may be one party."""
+"""What is known of vehicles' honesty: standing, trust, audits, revocations, and how outputs are compared."""
 
 from __future__ import annotations
 
@@ -155,9 +155,10 @@ class Audit(models.Model):
         TENSORS = "tensors"
         ANCHOR = "anchor"
 
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="audits")
+    # Their own indexes, below, begin with them.
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="audits", db_index=False)
     unit_number = models.IntegerField()
-    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="audits")
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="audits", db_index=False)
     owner_id = models.IntegerField()
     sequence = models.BigIntegerField()
     level = models.SmallIntegerField()
@@ -208,84 +209,6 @@ class Audit(models.Model):
         ]
 
 
-class AnchorRun(models.Model):
-    """A unit that an anchor is to run, or has run: the queue of operators' machines.
-
-    Its output becomes a replica of owner 0 and vehicle 0 beside the cars' own, when the run is resolved.
-    """
-
-    class Reason(models.TextChoices):
-        """Why an anchor runs it."""
-
-        YOUNG = "young"
-        DISPUTE = "dispute"
-        OVERDUE = "overdue"
-        CLASS = "class"
-        FLOOR = "floor"
-        CALIBRATION = "calibration"
-        OPERATOR = "operator"
-
-    class State(models.TextChoices):
-        """Where it stands."""
-
-        WAITING = "waiting"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
-
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="anchor_runs")
-    unit_number = models.IntegerField()
-    audit = models.ForeignKey(Audit, null=True, blank=True, on_delete=models.SET_NULL, related_name="anchor_runs")
-    reason = models.CharField(max_length=16, choices=Reason.choices)
-    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
-    attempts = models.IntegerField(default=0)
-    created_at = models.DateTimeField()
-    claimed_at = models.DateTimeField(null=True, blank=True)
-    claimed_by = models.CharField(max_length=120, default="", blank=True)
-    done_at = models.DateTimeField(null=True, blank=True)
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    comparison_class = models.CharField(max_length=120, default="", blank=True)
-    seconds = models.FloatField(null=True, blank=True)
-    output_digest = models.BinaryField(null=True)
-    output_blob = models.CharField(max_length=64, default="", blank=True)
-    error = models.CharField(max_length=300, default="", blank=True)
-
-    class Meta:
-        db_table = "anchor_run"
-        constraints = [
-            models.UniqueConstraint(
-                name="anchor_run_one_under_way_per_unit",
-                fields=["batch", "unit_number"],
-                condition=Q(state__in=["waiting", "running"]),
-            ),
-            models.CheckConstraint(
-                name="anchor_run_done_has_its_output",
-                condition=~Q(state="done") | Q(done_at__isnull=False, output_digest__isnull=False),
-            ),
-        ]
-        indexes = [
-            models.Index(name="anchor_run_waiting", fields=["created_at"], condition=Q(state="waiting")),
-            models.Index(
-                name="anchor_run_to_resolve",
-                fields=["done_at"],
-                condition=Q(state__in=["done", "failed"], resolved_at__isnull=True),
-            ),
-        ]
-
-
-class AnchorMachine(models.Model):
-    """An operator's machine that runs units again: when it was last heard of, and why it cannot run any, if so."""
-
-    name = models.CharField(primary_key=True, max_length=120)
-    seen_at = models.DateTimeField()
-    comparison_class = models.CharField(max_length=120, default="", blank=True)
-    problem = models.CharField(max_length=300, default="", blank=True)
-
-    class Meta:
-        db_table = "anchor_machine"
-
-
 class Revocation(models.Model):
     """A result that a lost dispute took back: first a queue for its batch, then the record of it."""
 
@@ -319,58 +242,6 @@ class BatchNotice(models.Model):
     class Meta:
         db_table = "batch_notice"
         indexes = [models.Index(name="batch_notice_by_batch", fields=["batch", "-at"])]
-
-
-class OwnerCluster(models.Model):
-    """Owners that may be one party; `cluster_id` is the least owner id among them. No row: the owner stands alone."""
-
-    owner = models.OneToOneField(Owner, primary_key=True, on_delete=models.CASCADE, related_name="cluster")
-    cluster_id = models.IntegerField(db_index=True)
-    computed_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "owner_cluster"
-
-
-class ClusterEdge(models.Model):
-    """A reason to think that two owners are one party. Edges expire; a network alone is never one."""
-
-    class Kind(models.TextChoices):
-        """What they share; or that an operator holds them apart, and nothing else joins these two meanwhile."""
-
-        PAYOUT = "payout"
-        NETWORK_AND_TIME = "network_and_time"
-        NETWORK_AND_INSTANCE = "network_and_instance"
-        OPERATOR = "operator"
-        APART = "apart"
-
-    first = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")
-    second = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="+")
-    kind = models.CharField(max_length=24, choices=Kind.choices)
-    detail = models.CharField(max_length=200, default="", blank=True)
-    seen_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "cluster_edge"
-        constraints = [
-            models.UniqueConstraint(name="cluster_edge_once", fields=["first", "second", "kind"]),
-            models.CheckConstraint(name="cluster_edge_in_order", condition=Q(first__lt=models.F("second"))),
-        ]
-
-
-class OwnerNetwork(models.Model):
-    """A network that an owner's cars have called from, as a keyed hash of its prefix; forgotten after 30 days."""
-
-    owner = models.ForeignKey(Owner, on_delete=models.CASCADE, related_name="networks")
-    prefix_hash = models.BinaryField(max_length=16)
-    first_seen_at = models.DateTimeField()
-    last_seen_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "owner_network"
-        constraints = [models.UniqueConstraint(name="owner_network_once", fields=["owner", "prefix_hash"])]
-        indexes = [models.Index(name="owner_network_by_prefix", fields=["prefix_hash"])]
 
 
 class ModelTolerance(models.Model):

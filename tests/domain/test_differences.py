@@ -1,0 +1,67 @@
+"""Where outputs differ, in few rows and values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workunits.domain.comparison import OutputSpec, measure_distance
+from workunits.domain.differences import FIRST_ROWS, POINTS, WORST_ROWS, describe_differences, write_document
+
+DENSE = OutputSpec(name="map", dtype="F32", shape=(2, 3), comparator="dense", tolerance=1e-3)
+LABEL = OutputSpec(name="label", dtype="I64", shape=(), comparator="exact", tolerance=0.0)
+
+
+def outputs(rows: int, **changes: float) -> dict[str, np.ndarray]:
+    """Return tensors of so many rows; a change `row_3=0.5` adds that to the last value of the row."""
+    maps = np.ones((rows, 2, 3), np.float32)
+    for name, added in changes.items():
+        maps[int(name.removeprefix("row_")), 1, 2] += added
+    return {"map": maps, "label": np.zeros(rows, np.int64)}
+
+
+def test_equal_outputs_have_no_rows_and_no_points():
+    differences = describe_differences({"a": outputs(3), "b": outputs(3)}, (DENSE, LABEL))
+    assert [(each.rows_differing, each.rows, each.points) for each in differences] == [(0, [], []), (0, [], [])]
+    assert [pair.verdict for each in differences for pair in each.distances] == ["agrees", "agrees"]
+
+
+def test_the_first_rows_that_differ_and_the_worst_are_shown_once_each_in_order():
+    changes = {f"row_{row}": 0.01 * row for row in range(1, 30)}
+    (found, _) = describe_differences({"a": outputs(30, **changes), "b": outputs(30)}, (DENSE, LABEL))
+    assert found.rows_differing == 29
+    assert [row.number for row in found.rows] == [1, 2, 3, 25, 26, 27, 28, 29]
+    assert len(found.rows) == FIRST_ROWS + WORST_ROWS
+    assert len(found.points) == POINTS
+    assert (found.points[0].row, found.points[0].place) == (29, (1, 2))
+    assert found.points[0].difference == pytest.approx(0.29, rel=1e-5)
+
+
+def test_each_side_has_its_values_and_each_pair_its_distance_as_the_rule_measures_it():
+    sides = {"result": outputs(2, row_1=1.0), "re-run": outputs(2), "anchor": outputs(2)}
+    (found, _) = describe_differences(sides, (DENSE, LABEL))
+    expected = measure_distance(
+        write_document(sides["result"], (DENSE,)), write_document(sides["anchor"], (DENSE,)), (DENSE,)
+    )
+    assert [(pair.first, pair.second, pair.distance) for pair in found.distances] == [
+        ("result", "re-run", expected), ("result", "anchor", expected), ("re-run", "anchor", 0.0),
+    ]  # fmt: skip
+    assert found.rows[0].values == [[1, 1, 1, 1, 1, 2], [1] * 6, [1] * 6]
+
+
+def test_nan_and_infinity_are_differences_that_can_be_shown():
+    broken = outputs(2)
+    broken["map"][0, 0, 0], broken["map"][1, 0, 0] = np.nan, np.inf
+    (found, _) = describe_differences({"a": broken, "b": outputs(2)}, (DENSE, LABEL))
+    assert [row.number for row in found.rows] == [0, 1]
+    assert found.distances[0].distance == np.inf
+    assert (found.points[0].row, found.points[0].values) == (1, [np.inf, 1.0])
+
+
+def test_a_document_is_the_librarys():
+    from safetensors.numpy import load
+
+    tensors = outputs(3, row_2=1.0)
+    read = load(write_document(tensors, (DENSE, LABEL)))
+    assert np.array_equal(read["map"], tensors["map"])
+    assert np.array_equal(read["label"], tensors["label"])
