@@ -160,6 +160,12 @@ PROBLEMS: Final[dict[str, Problem]] = {
         409, "The unit cannot be run again", "It has no result, or its batch is not one whose results are audited."
     ),
     "run_under_way": Problem(409, "The run is ordered already", "An anchor is to run this unit already."),
+    "anchor_unfit": Problem(
+        503, "This machine is no anchor", "It cannot confine a model; `detail` says what it lacks."
+    ),
+    "anchor_run_failed": Problem(422, "The unit cannot be run", "An anchor tried; `detail` says how it ended."),
+    "anchor_stopped": Problem(503, "The anchor ended", "Another one runs the unit.", retryable=True),
+    "input_damaged": Problem(500, "A unit's input is damaged", "Its bytes are not those that were cut."),
     "owner_unknown": Problem(404, "There is no such owner", "No owner has that public id."),
     "same_owner": Problem(422, "That is one owner", "Name two: an owner is always one party with himself."),
     "key_already_paired": Problem(409, "The key is paired already", "This key belongs to a vehicle already."),

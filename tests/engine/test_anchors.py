@@ -23,9 +23,10 @@ from tests.engine.audit_rows import make_audited_batch
 from tests.engine.factories import NOW, later
 from workunits.domain.states import ReplicaState
 from workunits.models import AnchorMachine, AnchorRun, Batch, Blob, Replica, Shard
-from workunits.pipeline import anchors, rerun
+from workunits.pipeline import anchors
 from workunits.pipeline.anchors import run_next
 from workunits.pipeline.resolve import resolve_anchor_runs
+from workunits.sandbox import rerun
 from workunits.store.anchors import (
     ALIVE_FOR,
     ATTEMPTS_MAX,
@@ -351,7 +352,7 @@ def test_the_client_gets_none_of_the_servers_secrets(tmp_path: Path, settings: A
     monkeypatch.setenv("DATABASE_URL", "postgresql://secret")
     code = "import os; print(__import__('json').dumps({'class': ' '.join(sorted(os.environ)), 'walls': {}}))"
     settings.FLEET_ANCHOR_COMMAND = stand_in(tmp_path, code)
-    names = rerun.check_machine(settings.FLEET_ANCHOR_COMMAND).split()
+    names = rerun.check_machine(anchors.get_client()).split()
     assert "PATH" in names
     assert not [name for name in names if name.startswith("FLEET") or "DATABASE" in name]
 

@@ -6,22 +6,19 @@ The partitioned hot tables are made by SQL (`workunits/sql/schema/`) and read he
 from __future__ import annotations
 
 from workunits.models.accounts import ApiKey, Owner, Project, User
+from workunits.models.anchors import AnchorMachine, AnchorRun
 from workunits.models.batches import Batch, BatchProgress, Shard
 from workunits.models.catalog import Blob, Dataset, OnnxModel
 from workunits.models.ledger import Account, AccountBalance, Transfer
+from workunits.models.parties import ClusterEdge, OwnerCluster, OwnerNetwork
 from workunits.models.trust import AdmissionLogEntry, ModelAdmission, TrustFile, TrustOrder
 from workunits.models.units import EarningItem, Replica, Unit, UnitEvent
 from workunits.models.vehicles import DevicePairing, Vehicle, VehiclePresence
 from workunits.models.verification import (
-    AnchorMachine,
-    AnchorRun,
     Audit,
     BatchNotice,
-    ClusterEdge,
     EarningOutcome,
     ModelTolerance,
-    OwnerCluster,
-    OwnerNetwork,
     Revocation,
     TrustEvent,
     VehicleCommit,

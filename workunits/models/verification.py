@@ -247,8 +247,9 @@ class BatchNotice(models.Model):
 class ModelTolerance(models.Model):
     """The tolerance of one output of a model in one comparison class, and what it was calibrated with.
 
-    `comparison_class` is empty for the one that holds where no other does. `observed_max` is the largest relative L2
-    distance among honest runs, over `samples` rows.
+    `comparison_class` is empty for the one that holds across classes and where no other does, `*` for the one within any
+    single class (8-bit outputs have both). `observed_max` is the largest distance among honest runs, over `samples` rows
+    or audits; `cheaper_distance` what the next lower precision differs by in the median row, null where not known.
     """
 
     class Source(models.TextChoices):
@@ -263,6 +264,7 @@ class ModelTolerance(models.Model):
     output = models.CharField(max_length=200)
     tolerance = models.FloatField()
     observed_max = models.FloatField()
+    cheaper_distance = models.FloatField(null=True, blank=True)
     samples = models.IntegerField()
     source = models.CharField(max_length=16, choices=Source.choices)
     calibrated_at = models.DateTimeField()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.errors import FleetError
-from workunits.pipeline.rerun import AnchorUnfit, Rerun, RunStopped, check_machine, run_unit
+from workunits.sandbox.rerun import AnchorUnfit, Client, Rerun, RunStopped, Stopwatch, check_machine, run_unit
 from workunits.store.anchors import (
     ClaimedRun,
     claim_run,
@@ -54,9 +53,9 @@ def run_next(*, worker: str, now: datetime, should_stop: Callable[[], bool] = la
     """
     if had_problem(worker, now - UNFIT_REST):
         return False
-    command = settings.FLEET_ANCHOR_COMMAND
+    client = get_client()
     try:
-        class_name = check_machine(command)
+        class_name = check_machine(client)
     except AnchorUnfit as problem:
         _note_unfit(worker, problem, now)
         return False
@@ -65,63 +64,63 @@ def run_next(*, worker: str, now: datetime, should_stop: Callable[[], bool] = la
     run = claim_run(worker, now)
     if run is None:
         return False
-    began_at = time.monotonic()
-
-    def ended_at() -> datetime:
-        return now + timedelta(seconds=time.monotonic() - began_at)
-
+    watch = Stopwatch()
     try:
-        _run(run, worker, command=command, now=now, ended_at=ended_at, should_stop=should_stop)
+        _run(run, worker, client=client, now=now, watch=watch, should_stop=should_stop)
     except RunStopped:
         give_back_run(run, worker)
     except AnchorUnfit as problem:
         check_machine.cache_clear()
-        fail_run(run, worker, reason=str(problem), now=ended_at())
-        _note_unfit(worker, problem, ended_at())
+        fail_run(run, worker, reason=str(problem), now=now + watch.elapsed)
+        _note_unfit(worker, problem, now + watch.elapsed)
     except FleetError as problem:
         log.warning("unit %s of batch %s cannot be run: %s", run.unit_number, run.batch_id, problem)
-        fail_run(run, worker, reason=str(problem), now=ended_at())
+        fail_run(run, worker, reason=str(problem), now=now + watch.elapsed)
     return True
+
+
+def get_client() -> Client:
+    """Return how this machine's settings say that the vehicle client is started."""
+    return Client(command=settings.FLEET_ANCHOR_COMMAND, folder=settings.FLEET_ANCHOR_FOLDER)
 
 
 def _run(
     run: ClaimedRun,
     worker: str,
     *,
-    command: tuple[str, ...],
+    client: Client,
     now: datetime,
-    ended_at: Callable[[], datetime],
+    watch: Stopwatch,
     should_stop: Callable[[], bool],
 ) -> None:
     contract, blobs = get_contract(run.batch_id), get_blob_store()
     unit_input = blobs.read(run.shard_sha256, run.byte_start, run.byte_end)
     if hashlib.sha256(unit_input).digest() != run.input_digest:
         raise InputDamaged
-    class_name = check_machine(command)
+    class_name = check_machine(client)
     with (
-        tempfile.TemporaryDirectory(prefix="run-", dir=settings.FLEET_ANCHOR_FOLDER) as folder,
+        tempfile.TemporaryDirectory(prefix="run-", dir=client.folder) as folder,
         blobs.local_path(contract["model"]["sha256"]) as model,
     ):
         done = run_unit(
-            command,
+            client,
             Path(folder),
             contract=contract,
             model=model,
             unit_input=unit_input,
             rows=run.rows,
-            beat=lambda seconds: note_machine(worker, now + timedelta(seconds=seconds), comparison_class=class_name),
+            beat=lambda: note_machine(worker, now + watch.elapsed, comparison_class=class_name),
             should_stop=should_stop,
         )
-        _keep(run, worker, done, ended_at)
+        _keep(run, worker, done, now + watch.elapsed)
 
 
-def _keep(run: ClaimedRun, worker: str, done: Rerun, ended_at: Callable[[], datetime]) -> None:
+def _keep(run: ClaimedRun, worker: str, done: Rerun, now: datetime) -> None:
     stored = get_blob_store().put_file(done.path)
-    at = ended_at()
     with transaction.atomic():
-        record_blob(stored, at)
+        record_blob(stored, now)
         finish_run(
-            run, worker, sha256=stored.sha256, comparison_class=done.comparison_class, seconds=done.seconds, now=at
+            run, worker, sha256=stored.sha256, comparison_class=done.comparison_class, seconds=done.seconds, now=now
         )
 
 

@@ -125,8 +125,8 @@ def run_unit(
     (folder / "input").write_bytes(unit_input)
     output = folder / "output.safetensors"
     argv = [
-        *client.command, "anchor", "run", client.state_option, f"--contract={folder / 'contract.json'}", f"--model={model}",
-        f"--input={folder / 'input'}", f"--output={output}", f"--rows={rows}",
+        *client.command, "anchor", "run", client.state_option, f"--contract={folder / 'contract.json'}",
+        f"--model={model}", f"--input={folder / 'input'}", f"--output={output}", f"--rows={rows}",
     ]  # fmt: skip
     seconds_max = 2 * float(contract["limits"]["seconds"]) + START_SECONDS_MAX
     _wait(argv, folder, seconds_max=seconds_max, beat=beat, should_stop=should_stop)

@@ -8,12 +8,11 @@ import threading
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workunits.pipeline.anchors import run_next
-from workunits.pipeline.rerun import AnchorUnfit, check_machine
+from workunits.pipeline.anchors import get_client, run_next
+from workunits.sandbox.rerun import AnchorUnfit, check_machine
 
 
 class Command(BaseCommand):
@@ -32,7 +31,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stopping.set())
         if options["once"]:
             try:
-                check_machine(settings.FLEET_ANCHOR_COMMAND)
+                check_machine(get_client())
             except AnchorUnfit as problem:
                 raise CommandError(str(problem)) from None
         while not stopping.is_set():
