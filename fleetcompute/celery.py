@@ -23,6 +23,8 @@ app.conf.update(
     result_serializer="json",
     task_ignore_result=True,
     timezone="UTC",
+    # Taken by anchors' machines alone.
+    task_routes={"workunits.tasks.run_anchors": {"queue": "anchor"}},
     # A task is acknowledged when it has ended: a killed worker's tasks run again elsewhere.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -56,5 +58,6 @@ def schedule_periodic_tasks(sender: Celery, **_: object) -> None:
         ("workunits.tasks.settle_credit", settings.FLEET.settle_seconds),
         ("workunits.tasks.compute_clusters", settings.FLEET.cluster_seconds),
         ("workunits.tasks.cap_batches", settings.FLEET.cluster_cap_seconds),
+        ("workunits.tasks.watch_fleet", settings.FLEET.watch_seconds),
     ):
         sender.add_periodic_task(seconds, sender.signature(name), name=name, expires=seconds)

@@ -13,19 +13,38 @@ message left behind.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from datetime import datetime
 
-from celery import Task, shared_task
+from celery import Task, current_app, shared_task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
-from workunits.pipeline import assemble, clusters, credit, recover, resolve, revoke, split, trust, validate
+from workunits.pipeline import (
+    alarm,
+    anchors,
+    assemble,
+    clusters,
+    credit,
+    recover,
+    resolve,
+    revoke,
+    split,
+    trust,
+    validate,
+)
 
 log = logging.getLogger(__name__)
+
+# Where fleetcompute.celery sends `run_anchors`. Its workers run on machines that operators trust with results:
+# `celery -A fleetcompute worker -Q anchor -c 1`.
+ANCHOR_QUEUE = "anchor"
+# Well below the time after which the broker would hand the message to another worker as well.
+ANCHOR_SECONDS = 600.0
 
 
 @shared_task(ignore_result=True)
@@ -82,6 +101,41 @@ def sweep() -> None:
         split.split_batch(batch_id=batch_id, now=now)
     for batch_id in leftovers.to_assemble:
         assemble.assemble_batch(batch_id=batch_id, now=now)
+    if leftovers.to_anchors:
+        _nudge_anchors()
+
+
+@shared_task(ignore_result=True)
+def run_anchors() -> None:
+    """Run what waits for an anchor on this machine, for a while. Only workers of the queue `anchor` take this."""
+    began_at = time.monotonic()
+    while time.monotonic() - began_at < ANCHOR_SECONDS:
+        if not anchors.run_next(worker=socket.gethostname(), now=timezone.now()):
+            return
+
+
+def _nudge_anchors() -> None:
+    """Tell the workers of queue `anchor` that units wait, if there are any: a message that nobody took is enough."""
+    if settings.CELERY_TASK_ALWAYS_EAGER:
+        return
+    try:
+        with current_app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+            waiting = connection.default_channel.queue_declare(ANCHOR_QUEUE, passive=True).message_count
+    except ChannelError:
+        waiting = 0  # as the broker puts it that a queue is empty
+    except OperationalError as problem:
+        log.warning("the broker does not answer, anchors that poll will do: %s", problem)
+        return
+    if not waiting:
+        send_nudge(run_anchors)
+
+
+@shared_task(ignore_result=True)
+def watch_fleet() -> None:
+    """Look for models that are judged wrong whoever runs them, and at what re-runs have cost. Run by beat."""
+    alarm.watch_models(now=timezone.now())
+    credit.check_verification_account()
 
 
 @shared_task(ignore_result=True)

@@ -90,6 +90,8 @@ class EnginePolicy:
     # A model is paused, and its penalties taken back, when this share of its last audits failed in many vehicles.
     mismatch_alarm_ratio: float = 0.1
     mismatch_alarm_audits: int = 20
+    # How often that, and what re-runs have cost, is looked at.
+    watch_seconds: float = 300.0
 
     # Price: one GFLOP of validated work earns this many microcredits.
     microcredits_per_gflop: int = 1_000

@@ -243,10 +243,10 @@ def test_operators_are_alarmed_when_reruns_cost_more_than_was_set_aside(caplog, 
     books.earn(0, 50, verification=True)
     settle_credit(now=NOW)
     with caplog.at_level(logging.ERROR, logger="workunits.pipeline.credit"):
-        assert check_verification_account(now=NOW) == -50
+        assert check_verification_account() == -50
         assert caplog.records == []
         settings.FLEET = type(settings.FLEET)(verification_debt_microcredits_max=49)
-        assert check_verification_account(now=NOW) == -50
+        assert check_verification_account() == -50
     assert [record.getMessage() for record in caplog.records] == [
         "re-runs have cost 50 microcredits more than was set aside for them"
     ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from celery import Celery
 from kombu.exceptions import OperationalError
 
-from tests.engine.factories import Car, make_batch, rows_of
+from fleetcompute.celery import app as celery_app
+from tests.engine.factories import NOW, Car, make_batch, rows_of
 from workunits import tasks
-from workunits.models import Batch
+from workunits.models import AnchorRun, Batch
 
 pytestmark = pytest.mark.django_db
 
@@ -74,4 +76,43 @@ def test_a_task_for_a_batch_that_does_not_exist_does_nothing():
     tasks.assemble_batch(batch_id=2**40)
     tasks.validate_ready()
     tasks.settle_credit()
+    tasks.watch_fleet()
     assert Batch.objects.count() == before
+
+
+def test_anchors_are_told_that_units_wait_and_not_told_again_before_one_has_heard(
+    broker_url, settings, monkeypatch, django_capture_on_commit_callbacks
+):
+    """Nobody may be there to take such a message: they must not pile up."""
+    settings.CELERY_TASK_ALWAYS_EAGER = False
+    app, sent = Celery(broker=broker_url), []
+
+    def send(task, ids, delay_seconds):
+        route = celery_app.amqp.router.route({}, task.name)
+        sent.append(route["queue"].name)
+        app.send_task(task.name, queue=route["queue"].name)
+
+    monkeypatch.setattr(tasks, "current_app", app)
+    monkeypatch.setattr(tasks._broker, "send", send)
+
+    def sweep_twice():
+        for _ in range(2):
+            with django_capture_on_commit_callbacks(execute=True):
+                tasks.sweep()
+
+    sweep_twice()
+    assert sent == []
+    AnchorRun.objects.create(batch=make_batch(), unit_number=0, reason="young", created_at=NOW)
+    sweep_twice()
+    assert sent == ["anchor"]
+    with app.connection_for_write() as connection:
+        assert connection.default_channel.queue_purge("anchor") == 1
+    sweep_twice()
+    assert sent == ["anchor"] * 2
+
+
+def test_a_worker_of_the_anchors_queue_runs_what_waits_until_nothing_does(monkeypatch):
+    left = [True, True, False]
+    monkeypatch.setattr(tasks.anchors, "run_next", lambda **_: left.pop(0))
+    tasks.run_anchors()
+    assert left == []

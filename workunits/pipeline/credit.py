@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.models import Account
-from workunits.store.ledger import get_balance, list_batches_to_settle, platform_account, settle_batch
+from workunits.store.ledger import get_platform_balance, list_batches_to_settle, settle_batch
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ def last_release(now: datetime) -> datetime:
     return datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
 
 
-def check_verification_account(*, now: datetime) -> int:
+def check_verification_account() -> int:
     """Return what the platform has left for re-runs, in microcredits; below the named limit operators are alarmed."""
-    balance = get_balance(platform_account(Account.Kind.PLATFORM_VERIFICATION, now=now))
+    balance = get_platform_balance(Account.Kind.PLATFORM_VERIFICATION)
     if -balance > settings.FLEET.verification_debt_microcredits_max:
         log.error("re-runs have cost %s microcredits more than was set aside for them", -balance)
     return balance

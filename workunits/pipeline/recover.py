@@ -20,6 +20,7 @@ from workunits.store.recovery import (
     expire_leases,
     finish_cancelled,
     forget_pairings,
+    has_waiting_anchor_runs,
     list_batch_ids,
     list_batches_to_assemble,
     list_undrained_batch_ids,
@@ -37,6 +38,7 @@ class Leftovers:
 
     to_split: list[int]
     to_assemble: list[int]
+    to_anchors: bool
 
 
 def expire_overdue_leases(*, now: datetime) -> int:
@@ -83,4 +85,5 @@ def find_leftovers(*, now: datetime) -> Leftovers:
     return Leftovers(
         to_split=list_batch_ids(BatchStatus.QUEUED),
         to_assemble=list_batches_to_assemble(),
+        to_anchors=has_waiting_anchor_runs(),
     )

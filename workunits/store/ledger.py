@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.db import transaction
+from django.db.models import Sum
 
 from workunits.domain.audits.levels import is_audited
 from workunits.domain.errors import FleetError
@@ -110,6 +111,7 @@ def _window(progress: BatchProgress, release_before: datetime) -> dict[str, int]
     }
 
 
-def get_balance(account: Account) -> int:
-    """Return credits less debits of an account, in microcredits. Adds up all of its transfers."""
-    return int(AccountBalance.objects.values_list("balance_microcredits", flat=True).get(account=account))
+def get_platform_balance(kind: Account.Kind) -> int:
+    """Return credits less debits of the platform's account of a kind, in microcredits. Adds up all of its transfers."""
+    found = AccountBalance.objects.filter(account__kind=kind, account__owner=None, account__project=None)
+    return int(found.aggregate(total=Sum("balance_microcredits"))["total"] or 0)

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from workunits.domain.audits.levels import Finality
 from workunits.domain.states import BatchOutcome, BatchStatus
-from workunits.models import Batch, BatchProgress, DevicePairing
+from workunits.models import AnchorRun, Batch, BatchProgress, DevicePairing
 from workunits.store.db import fetch_one
 
 
@@ -44,6 +44,11 @@ def list_undrained_batch_ids() -> list[int]:
     return list(
         Batch.objects.filter(status__in=running, units_total__gt=0, progress__units_open=0).values_list("id", flat=True)
     )
+
+
+def has_waiting_anchor_runs() -> bool:
+    """Return whether a unit waits for an anchor."""
+    return AnchorRun.objects.filter(state=AnchorRun.State.WAITING.value).exists()
 
 
 def cancel_open_units(batch_id: int, *, reason: str, now: datetime, units_max: int) -> int:
