@@ -211,7 +211,8 @@ def test_the_client_sketches_the_golden_output_as_the_wire_page_says() -> None:
     ]
     sketch, wanted = sketch_tensors(sketched, bytes.fromhex(golden["salt"])), bytes.fromhex(golden["sketch"])
     assert sketch[:40] == wanted[:40]
-    np.testing.assert_allclose(*(np.frombuffer(each, ">f4", offset=40) for each in (sketch, wanted)), atol=1e-6)
+    found, expected = (np.frombuffer(each, ">f4", offset=40) for each in (sketch, wanted))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_the_client_reads_what_it_has_earned() -> None:

@@ -96,7 +96,7 @@ def test_classes_are_where_the_output_s_axis_is():
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float32)
 
 
 def test_a_cheaper_precision_shows_behind_a_softmax_whose_clear_shares_hide_it():
@@ -188,7 +188,8 @@ def test_numbers_that_are_none_behind_a_right_head_agree_with_nothing():
 
 @st.composite
 def outputs(draw: st.DrawFn) -> list[tuple[OutputSpec, np.ndarray]]:
-    rows, made = draw(st.integers(1, 40)), []
+    rows = draw(st.integers(1, 40))
+    made: list[tuple[OutputSpec, np.ndarray]] = []
     for index in range(draw(st.integers(1, 3))):
         dtype = draw(st.sampled_from(sorted(DTYPES)))
         comparator = draw(st.sampled_from(FLOAT_COMPARATORS)) if dtype[0] == "F" else "exact"

@@ -78,7 +78,7 @@ def make_real_batch(model: bytes, *, units: int = 2, **limits: int) -> Batch:
     stored = {name: get_blob_store().put_bytes(data) for name, data in (("m", model), ("s", b"".join(documents)))}
     for blob in stored.values():
         record_blob(blob, NOW)
-    outputs = [
+    outputs: list[dict[str, Any]] = [
         {"name": "logits", "dtype": "F32", "shape": [CLASSES], "comparator": "logits"},
         {"name": "label", "dtype": "I64", "shape": [], "comparator": "exact"},
     ]

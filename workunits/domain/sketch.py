@@ -238,7 +238,9 @@ def _project(tensor: Tensor, finite: Tensor, *, salt: bytes, index: int, buckets
         if columns.start == 0:
             logarithm = np.log(scale[here]) + (exponent - magnitude) * np.log(2.0)
             numbers = np.concatenate([numbers, logarithm[:, None]], axis=1)
-        signs, places = _draw(salt, index, number, *numbers.shape, buckets, first_row=here.start)
+        count, length = numbers.shape
+        signs = _draw_signs(salt, index, number, count, length)
+        places = _draw_places(salt, index, here.start, count, buckets)
         for projection in (0, 1):
             np.add.at(sums, places[projection], np.where(signs[projection], numbers, -numbers).sum(axis=1))
     return magnitude, sums
@@ -270,17 +272,19 @@ def _numbers(flat: Tensor, mask: npt.NDArray[np.bool_], here: slice, columns: sl
     return scaled
 
 
-def _draw(
-    salt: bytes, index: int, number: int, rows: int, width: int, buckets: int, *, first_row: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Return two sign masks `[2, rows, width]` of a chunk, and two buckets for each of its rows `[2, rows]`.
-
-    The buckets of a row are two different ones where there is room, and the same for all of its parts.
-    """
+def _draw_signs(salt: bytes, index: int, number: int, rows: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return two sign masks `[2, rows, width]` of a chunk."""
     stream = hashlib.shake_256(b"signs" + struct.pack(">II", index, number) + salt).digest(-(-2 * rows * width // 8))
     bits = np.unpackbits(np.frombuffer(stream, np.uint8))[: 2 * rows * width]
+    return bits.reshape(2, rows, width).astype(np.bool_)
+
+
+def _draw_places(salt: bytes, index: int, first_row: int, rows: int, buckets: int) -> npt.NDArray[np.int64]:
+    """Return two buckets for each row of a chunk, `[2, rows]`: different ones where there is room.
+
+    All parts of a row have the same.
+    """
     stream = hashlib.shake_256(b"places" + struct.pack(">II", index, first_row) + salt).digest(4 * rows)
     words = np.frombuffer(stream, ">u2").reshape(2, rows).astype(np.int64)
     first = words[0] % buckets
-    second = (first + 1 + words[1] % max(1, buckets - 1)) % buckets
-    return bits.reshape(2, rows, width).astype(np.bool_), np.stack([first, second])
+    return np.stack([first, (first + 1 + words[1] % max(1, buckets - 1)) % buckets])
