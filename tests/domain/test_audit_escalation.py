@@ -50,6 +50,7 @@ def test_without_an_anchor_any_car_may_run_what_needed_another_class_or_an_ancho
         step = after(needs, has_anchor=False)
         assert step is not None
         assert (step.audit.needs, step.run_reason) == ("car", "")
+        assert after(needs, has_anchor=False, batch_status="completed") == step
     waiting = after("anchor", has_anchor=False, has_run=True)
     assert waiting is not None
     assert waiting.cancels_run is True

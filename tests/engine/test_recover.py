@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 
+from tests.engine.audit_rows import make_audited_batch, put_replica
 from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_batch, rows_of
-from workunits.models import Batch, BatchProgress, VehiclePresence
+from workunits.models import Audit, Batch, BatchProgress, VehiclePresence
+from workunits.pipeline import drain
+from workunits.pipeline.assemble import assemble_batch
 from workunits.pipeline.recover import cancel_batches, expire_overdue_leases, find_leftovers
 from workunits.pipeline.validate import validate_ready
+from workunits.store.board import read_open_batches
 from workunits.store.verdicts import list_batches_to_review
 from workunits.tasks import sweep
 
@@ -90,3 +95,32 @@ def test_reports_that_nobody_was_nudged_about_are_found_by_the_sweep():
     assert list_batches_to_review() != []
     sweep()
     assert list_batches_to_review() == []
+
+
+def test_rows_that_were_handed_out_as_provisional_are_audited_by_cars_after_the_batch_was_completed(monkeypatch):
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+    batch = make_audited_batch(units=1)
+    Batch.objects.filter(id=batch.id).update(finality="provisional")
+    put_replica(batch, drawn=True)
+    validate_ready(now=NOW)
+    assert find_leftovers(now=NOW).to_assemble == [batch.id]
+    assert assemble_batch(batch_id=batch.id, now=NOW)
+    batch.refresh_from_db()
+    assert (batch.status, batch.outcome) == ("completed", "full")
+    auditor = Car()
+    opened = later(settings.FLEET.audit_delay_seconds + settings.FLEET.audit_patience_seconds)
+    assert [found.batch_id for found in read_open_batches()] == [batch.id]
+    (lease,) = auditor.lease(1, at=opened)
+    assert lease.replica.ref.batch_id == batch.id
+    auditor.report_all(1.0, at=opened)
+    validate_ready(now=opened)
+    assert Audit.objects.get(batch=batch, reason="drawn").state == "passed"
+    assert read_open_batches() == []
+
+
+def test_a_completed_batch_that_waited_for_its_audits_is_not_on_the_board():
+    batch = make_audited_batch(units=1)
+    put_replica(batch, drawn=True)
+    validate_ready(now=NOW)
+    Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
+    assert read_open_batches() == []

@@ -783,6 +783,14 @@ class Migration(migrations.Migration):
                 name="vehicle_trust_on_hold",
             ),
         ),
+        migrations.AddIndex(
+            model_name="batch",
+            index=models.Index(
+                condition=models.Q(("finality", "provisional"), ("status", "completed")),
+                fields=["id"],
+                name="batch_completed_early",
+            ),
+        ),
         migrations.RunSQL(load_sql("schema/0007_verification")),
         # Their parameters have changed, so the old ones must go.
         *(

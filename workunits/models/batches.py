@@ -26,8 +26,8 @@ class Batch(models.Model):
     `result_revision` counts how often finished files were taken back because rows in them were revoked.
 
     `lane` is the hash partition (0 to 15) that holds its units and replicas. `contract` is what a car is told of the
-    work, in wire form. `unit_rows` and the price are fixed when it is split. `capped_owner_ids`: whose cluster holds its
-    share of the batch for now; they get re-runs of it, and no new units.
+    work, in wire form. `unit_rows` and the price are fixed when it is split. `capped_owner_ids`: whose cluster holds
+    its share of the batch for now; they get re-runs of it, and no new units.
     """
 
     public_id = PublicIdField(default=make_batch_id)
@@ -97,6 +97,12 @@ class Batch(models.Model):
                 condition=~Q(status__in=[status.value for status in BATCH_TERMINAL]),
             ),
             models.Index(name="batch_by_project", fields=["project", "-id"]),
+            # Their rows may still be audited.
+            models.Index(
+                name="batch_completed_early",
+                fields=["id"],
+                condition=Q(status=BatchStatus.COMPLETED.value, finality=Finality.PROVISIONAL.value),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -29,7 +29,8 @@ picked_urgent AS MATERIALIZED (
     FROM urgent c
     JOIN unit u ON u.number = c.number
     WHERE u.batch_id = %(batch_id)s AND u.needed > 0
-      AND EXISTS (SELECT FROM batch WHERE id = %(batch_id)s AND status IN ('in_progress', 'finalizing'))
+      -- What a completed batch needs are audits of the rows that it handed out as provisional.
+      AND EXISTS (SELECT FROM batch WHERE id = %(batch_id)s AND status IN ('in_progress', 'finalizing', 'completed'))
       AND NOT EXISTS (
           SELECT FROM replica r
           WHERE r.batch_id = %(batch_id)s AND r.unit_number = c.number AND r.owner_id = ANY (%(cluster_owners)s)

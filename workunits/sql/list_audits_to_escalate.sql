@@ -1,7 +1,7 @@
 -- Open audits that something can be done about: those that wait for too long, and those of batches that lease no more.
 -- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open.
 -- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, and where
--- no anchor can help, what any car may run already and what belongs to a completed batch.
+-- no anchor can help, what any car may run already. Of a completed batch cars run nothing but audits.
 SELECT a.batch_id, a.unit_number, b.status, a.created_at <= %(overdue_before)s
 FROM audit a
 JOIN batch b ON b.id = a.batch_id
@@ -11,12 +11,12 @@ CROSS JOIN LATERAL (
     FROM anchor_run r WHERE r.batch_id = a.batch_id AND r.unit_number = a.unit_number
 ) AS runs
 CROSS JOIN LATERAL (
-    SELECT b.status IN ('in_progress', 'paused', 'finalizing') AS is_leasing,
+    SELECT b.status IN ('in_progress', 'paused', 'finalizing', 'completed') AS is_leasing,
            %(has_anchor)s AND NOT runs.has_failed AS is_helped
 ) AS facts
 WHERE a.state = 'open'
   AND (a.created_at <= %(overdue_before)s OR NOT facts.is_leasing)
   AND NOT (runs.has_run AND (a.stage <> '' OR %(has_anchor)s))
-  AND (facts.is_helped OR a.stage <> '' OR b.status <> 'completed' AND NOT (facts.is_leasing AND a.needs = 'car'))
+  AND (facts.is_helped OR a.stage <> '' OR NOT (facts.is_leasing AND a.needs = 'car'))
 ORDER BY a.created_at
 LIMIT %(audits_max)s

@@ -8,7 +8,8 @@ FROM vehicle_trust t
 JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
 LEFT JOIN LATERAL (
     SELECT c.batch_id, c.unit_number, c.owner_id, c.vehicle_id, c.sequence, c.level, c.weight, c.comparison_class,
-           b.status IN ('in_progress', 'finalizing') AS is_leasing
+           b.status IN ('in_progress', 'finalizing')
+               OR b.status = 'completed' AND b.finality = 'provisional' AS is_leasing
     FROM vehicle_commit c
     JOIN batch b ON b.id = c.batch_id
     CROSS JOIN LATERAL (
@@ -19,7 +20,8 @@ LEFT JOIN LATERAL (
     ) AS r
     WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
       AND c.sequence > t.final_sequence AND c.sequence <= s.folded_sequence
-      AND (%(has_anchor)s OR b.status IN ('in_progress', 'finalizing'))
+      AND (%(has_anchor)s OR b.status IN ('in_progress', 'finalizing')
+           OR b.status = 'completed' AND b.finality = 'provisional')
       AND NOT EXISTS (SELECT FROM revocation x
                       WHERE x.batch_id = c.batch_id AND x.unit_number = c.unit_number AND x.owner_id = c.owner_id
                         AND x.vehicle_id = c.vehicle_id AND x.sequence = c.sequence)

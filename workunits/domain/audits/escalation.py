@@ -9,7 +9,8 @@ from workunits.domain.audits.rows import ANCHOR, CAR, CLASS, DISPUTE, OTHER_CLAS
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.states import BatchStatus
 
-LEASING: Final = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED, BatchStatus.FINALIZING)
+# Of a completed batch cars run nothing but its audits.
+LEASING: Final = (BatchStatus.IN_PROGRESS, BatchStatus.PAUSED, BatchStatus.FINALIZING, BatchStatus.COMPLETED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +40,6 @@ def escalate(
         return None
     if batch_status in LEASING:
         return Escalation(audit=replace(audit, needs=CAR), cancels_run=has_run) if audit.needs != CAR else None
-    if batch_status == BatchStatus.COMPLETED:
-        return None
     return Escalation(
         audit=replace(audit, state=AuditState.VOID.value, detail="its batch ended unaudited", drops_result=True),
         cancels_run=has_run,
