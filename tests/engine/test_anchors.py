@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
-from tests.client.support import CLASSES, WEIGHTS, endless_model, input_rows, linear_model
+from tests.client.support import WEIGHTS, endless_model, input_rows, linear_model
 from tests.engine.audit_rows import make_audited_batch
 from tests.engine.factories import NOW, later
+from tests.engine.real_batch import ROWS, make_linear_batch
 from workunits.domain.states import ReplicaState
 from workunits.models import AnchorMachine, AnchorRun, Batch, Blob, Replica, Shard
 from workunits.pipeline import anchors
@@ -41,10 +42,9 @@ from workunits.store.anchors import (
     order_runs,
     release_lost_runs,
 )
-from workunits.store.blobs import get_blob_store, record_blob
+from workunits.store.blobs import get_blob_store
 
 pytestmark = pytest.mark.django_db
-ROWS = 2
 SECONDS = 60  # of the factories' contract
 SHA = hashlib.sha256(b"output").hexdigest()
 
@@ -69,40 +69,6 @@ def order(batch: Batch, *units: int, reason: str = "dispute", at: float = 0) -> 
 def runs_of(batch: Batch) -> list[tuple[int, str, int, str]]:
     found = AnchorRun.objects.filter(batch=batch).order_by("id")
     return [(run.unit_number, run.state, run.attempts, run.error) for run in found]
-
-
-def make_real_batch(model: bytes, *, units: int = 2, **limits: int) -> Batch:
-    """Return an audited batch whose model and inputs are in the blob store."""
-    batch = make_audited_batch(units=units, rows=ROWS)
-    documents = [save({"x": input_rows(ROWS, seed=unit)}) for unit in range(units)]
-    stored = {name: get_blob_store().put_bytes(data) for name, data in (("m", model), ("s", b"".join(documents)))}
-    for blob in stored.values():
-        record_blob(blob, NOW)
-    outputs: list[dict[str, Any]] = [
-        {"name": "logits", "dtype": "F32", "shape": [CLASSES], "comparator": "logits"},
-        {"name": "label", "dtype": "I64", "shape": [], "comparator": "exact"},
-    ]
-    contract = batch.contract | {
-        "model": {"sha256": stored["m"].sha256, "bytes": len(model)},
-        "inputs": [{"name": "x", "dtype": "F32", "shape": [input_rows(1).shape[1]]}],
-        "outputs": outputs,
-        "limits": batch.contract["limits"] | {"memory_bytes": 200_000_000} | limits,
-    }
-    Batch.objects.filter(id=batch.id).update(contract=contract)
-    batch.model.blob_id = stored["m"].sha256
-    batch.model.outputs = [output | {"tolerance": 0.0 if output["name"] == "label" else 1e-4} for output in outputs]
-    batch.model.save()
-    Shard.objects.filter(batch=batch).update(blob_sha256=stored["s"].sha256)
-    with connection.cursor() as cursor:
-        for unit, document in enumerate(documents):
-            start = sum(map(len, documents[:unit]))
-            cursor.execute(
-                "UPDATE unit SET byte_start = %s, byte_end = %s, input_digest = sha256(%s)"
-                " WHERE batch_id = %s AND number = %s",
-                [start, start + len(document), document, batch.id, unit],
-            )
-    batch.refresh_from_db()
-    return batch
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------
@@ -238,7 +204,7 @@ def test_an_anchor_lives_while_it_is_heard_of_and_can_run_units():
 
 
 def test_a_unit_is_run_confined_and_its_output_becomes_a_replica_of_owner_0(folder: Path):
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     order(batch, 1)
     assert run_next(worker="here", now=NOW)
     run = AnchorRun.objects.get(batch=batch)
@@ -262,7 +228,7 @@ def test_a_unit_is_run_confined_and_its_output_becomes_a_replica_of_owner_0(fold
 
 
 def test_a_unit_that_cannot_be_run_says_why_and_the_machine_goes_on():
-    batch = make_real_batch(endless_model(), units=1, seconds=1)
+    batch = make_linear_batch(endless_model(), units=1, seconds=1)
     order(batch, 0)
     assert run_next(worker="here", now=NOW)
     assert runs_of(batch) == [(0, "waiting", 1, "timed_out: over 1 s of wall time")]
@@ -270,7 +236,7 @@ def test_a_unit_that_cannot_be_run_says_why_and_the_machine_goes_on():
 
 
 def test_an_input_that_is_not_the_one_that_was_cut_is_not_run():
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     with connection.cursor() as cursor:
         cursor.execute("UPDATE unit SET byte_start = byte_start + 1 WHERE batch_id = %s", [batch.id])
     order(batch, 0)
@@ -315,7 +281,7 @@ def test_a_machine_without_walls_takes_no_run_says_so_and_rests(tmp_path: Path, 
 )
 def test_what_is_this_machines_fault_is_another_ones_run(tmp_path: Path, settings: Any, said: str, problem: str):
     settings.FLEET_ANCHOR_COMMAND = stand_in(tmp_path, CHECKED, said)
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     order(batch, 0)
     assert run_next(worker="here", now=NOW)
     assert runs_of(batch) == [(0, "waiting", 1, problem)]
@@ -331,7 +297,7 @@ def test_an_output_other_than_the_client_spoke_of_is_not_believed(tmp_path: Path
         f" print({json.dumps(said)!r})"
     )
     settings.FLEET_ANCHOR_COMMAND = stand_in(tmp_path, CHECKED, code)
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     order(batch, 0)
     run_next(worker="here", now=NOW)
     assert [run[1] for run in runs_of(batch)] == ["waiting"]
@@ -340,7 +306,7 @@ def test_an_output_other_than_the_client_spoke_of_is_not_believed(tmp_path: Path
 
 def test_an_anchor_that_is_to_end_gives_its_run_back_and_ends_the_client(tmp_path: Path, settings: Any):
     settings.FLEET_ANCHOR_COMMAND = stand_in(tmp_path, CHECKED, "time.sleep(600)")
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     order(batch, 0)
     assert run_next(worker="here", now=NOW, should_stop=lambda: True)
     assert runs_of(batch) == [(0, "waiting", 0, "")]
@@ -358,7 +324,7 @@ def test_the_client_gets_none_of_the_servers_secrets(tmp_path: Path, settings: A
 
 
 def test_the_command_runs_what_waits_and_ends(tmp_path: Path):
-    batch = make_real_batch(linear_model())
+    batch = make_linear_batch(linear_model())
     order(batch, 0, 1)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

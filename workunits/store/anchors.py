@@ -63,7 +63,7 @@ def claim_run(worker: str, now: datetime) -> ClaimedRun | None:
     if row is None:
         return None
     *columns, digest = row
-    return ClaimedRun(*columns, input_digest=bytes(digest))
+    return ClaimedRun._make((*columns, bytes(digest)))
 
 
 def release_lost_runs(now: datetime) -> int:
