@@ -36,14 +36,21 @@ from workunits.store.blobs import get_blob_store
 CARS, UNITS, ROWS = 5, 4, 2
 TRUTH, LIE = 1.0, 9.0
 cars = strategies.integers(0, CARS - 1)
-RUNNING = ("in_progress", "paused", "finalizing", "completed")
+STAGES = (
+    "validate", "run_anchors", "escalate_and_force", "settle_failures", "apply_revocations", "fold", "pay", "assemble",
+)  # fmt: skip
 
 
 class TrustLifecycle(RuleBasedStateMachine):
     """Five cars of five owners and two batches; time passes only when a rule lets it."""
 
-    @initialize(seed=strategies.integers(0, 2**32), finality=strategies.sampled_from(["final", "provisional"]))
-    def begin(self, seed, finality):
+    @initialize(
+        seed=strategies.integers(0, 2**32),
+        finality=strategies.sampled_from(["final", "provisional"]),
+        may_cancel=strategies.sampled_from([False, False, True]),
+        has_anchor=strategies.booleans(),
+    )
+    def begin(self, seed, finality, may_cancel, has_anchor):
         self.scope = transaction.atomic()
         self.scope.__enter__()
         self.patch = pytest.MonkeyPatch()
@@ -58,7 +65,10 @@ class TrustLifecycle(RuleBasedStateMachine):
         ]
         Batch.objects.filter(id=self.batches[1].id).update(finality=finality)
         self.cars = [Car() for _ in range(CARS)]
-        self.at = NOW
+        self.at, self.may_cancel = NOW, may_cancel
+        self.let_an_anchor_come_or_go(has_anchor)
+        for index in range(3):
+            self.work(index, is_lie=index == luck.randrange(4))
 
     def teardown(self):
         if hasattr(self, "scope"):
@@ -66,13 +76,14 @@ class TrustLifecycle(RuleBasedStateMachine):
             transaction.set_rollback(True)
             self.scope.__exit__(None, None, None)
 
-    @rule(index=cars, want=strategies.integers(1, 4))
-    def lease(self, index, want):
-        self.cars[index].sync(want=want, at=self.at)
+    @rule(index=cars)
+    def hold_leases(self, index):
+        self.cars[index].sync(want=2, at=self.at)
 
     @rule(index=cars, is_lie=strategies.sampled_from([False, False, True]))
-    def report(self, index, is_lie):
-        self.cars[index].report_all(LIE if is_lie else TRUTH, at=self.at, want=2)
+    def work(self, index, is_lie):
+        self.cars[index].sync(want=3, at=self.at)
+        self.cars[index].report_all(LIE if is_lie else TRUTH, at=self.at)
 
     @rule(index=cars)
     def hand_back(self, index):
@@ -84,10 +95,6 @@ class TrustLifecycle(RuleBasedStateMachine):
         self.at += timedelta(seconds=seconds)
         recover.expire_overdue_leases(now=self.at)
 
-    @rule()
-    def validate(self):
-        validate.validate_ready(now=self.at)
-
     @rule(is_alive=strategies.booleans())
     def let_an_anchor_come_or_go(self, is_alive):
         AnchorMachine.objects.all().delete()
@@ -95,41 +102,14 @@ class TrustLifecycle(RuleBasedStateMachine):
             AnchorMachine.objects.create(name="anchor", seen_at=self.at + timedelta(days=365))
 
     @rule()
-    def let_anchors_run_what_waits(self):
-        for run in AnchorRun.objects.filter(state="waiting"):
-            finish_run(next(b for b in self.batches if b.id == run.batch_id), TRUTH, unit=run.unit_number)
-        resolve.resolve_anchor_runs(now=self.at)
-
-    @rule()
-    def escalate_and_force(self):
-        resolve.escalate_audits(now=self.at)
-        trust.force_audits(now=self.at)
-
-    @rule()
-    def settle_failures(self):
-        revoke.settle_failures(now=self.at)
-
-    @rule()
-    def apply_revocations(self):
-        revoke.apply_revocations(now=self.at)
-
-    @rule()
-    def fold(self):
-        trust.fold_trust(now=self.at)
-
-    @rule()
-    def pay(self):
-        credit.settle_credit(now=self.at)
-
-    @rule()
-    def assemble(self):
-        for batch_id in recover.find_leftovers(now=self.at).to_assemble:
-            assemble.assemble_batch(batch_id=batch_id, now=self.at)
-
-    @rule()
     def cancel_the_second_batch(self):
-        Batch.objects.filter(id=self.batches[1].id, status="in_progress").update(status="cancelling")
-        recover.cancel_batches(now=self.at)
+        if self.may_cancel:
+            Batch.objects.filter(id=self.batches[1].id, status="in_progress").update(status="cancelling")
+            recover.cancel_batches(now=self.at)
+
+    @rule(name=strategies.sampled_from([*STAGES]))
+    def carry_out(self, name):
+        getattr(self, name)()
 
     @rule(index=cars)
     def let_everything_be_done(self, index):
@@ -137,12 +117,36 @@ class TrustLifecycle(RuleBasedStateMachine):
         for _ in range(3):
             self.at += timedelta(seconds=1000)
             self.cars[index].report_all(TRUTH, at=self.at, want=8)
-            validate.validate_ready(now=self.at)
-            self.let_anchors_run_what_waits()
-            self.settle_failures()
-            self.apply_revocations()
-            self.fold()
-            self.assemble()
+            for name in STAGES:
+                self.carry_out(name)
+
+    def validate(self):
+        validate.validate_ready(now=self.at)
+
+    def run_anchors(self):
+        for run in AnchorRun.objects.filter(state="waiting"):
+            finish_run(next(b for b in self.batches if b.id == run.batch_id), TRUTH, unit=run.unit_number)
+        resolve.resolve_anchor_runs(now=self.at)
+
+    def escalate_and_force(self):
+        resolve.escalate_audits(now=self.at)
+        trust.force_audits(now=self.at)
+
+    def settle_failures(self):
+        revoke.settle_failures(now=self.at)
+
+    def apply_revocations(self):
+        revoke.apply_revocations(now=self.at)
+
+    def fold(self):
+        trust.fold_trust(now=self.at)
+
+    def pay(self):
+        credit.settle_credit(now=self.at)
+
+    def assemble(self):
+        for batch_id in recover.find_leftovers(now=self.at).to_assemble:
+            assemble.assemble_batch(batch_id=batch_id, now=self.at)
 
     @invariant()
     def a_result_stands_on_a_replica_that_is_believed(self):
@@ -155,7 +159,7 @@ class TrustLifecycle(RuleBasedStateMachine):
                     assert unit["final_at"] is None
 
     @invariant()
-    def what_was_taken_back_is_not_final_and_earns_nothing(self):
+    def what_was_taken_back_earns_nothing(self):
         for batch in getattr(self, "batches", ()):
             replicas = {(row["unit_number"], row["owner_id"]): row for row in rows_of("replica", batch_id=batch.id)}
             outcomes = {
@@ -164,9 +168,15 @@ class TrustLifecycle(RuleBasedStateMachine):
             }
             items = {(row["unit_number"], row["owner_id"]) for row in rows_of("earning_item", batch_id=batch.id)}
             assert set(outcomes) <= items
+            # What is final is never taken back for what became of another result; an anchor may come upon it itself.
             for key in items:
-                is_taken = replicas[key]["state"] == "REVOKED"
-                assert is_taken == (outcomes.get(key) == "revoked")
+                if replicas[key]["state"] != "REVOKED":
+                    assert outcomes.get(key) != "revoked"
+                elif outcomes.get(key) != "revoked":
+                    assert outcomes[key] == "final"
+                    assert Audit.objects.filter(
+                        batch=batch, unit_number=key[0], owner_id=key[1], state__in=["failed", "inconclusive"]
+                    ).exists()
             assert items == {
                 key for key, row in replicas.items() if row["state"] in ("VALID", "REVOKED") and row["owner_id"] > 0
             }
@@ -242,12 +252,10 @@ class TrustLifecycle(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_nothing_that_was_taken_back_stays_under_any_order_of_events():
-    run_state_machine_as_test(TrustLifecycle, settings=settings(max_examples=12, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(TrustLifecycle, settings=settings(max_examples=8, stateful_step_count=15, deadline=None))
 
 
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_the_same_holds_over_many_long_histories():
-    run_state_machine_as_test(
-        TrustLifecycle, settings=settings(max_examples=200, stateful_step_count=60, deadline=None)
-    )
+    run_state_machine_as_test(TrustLifecycle, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
