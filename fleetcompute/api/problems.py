@@ -74,6 +74,9 @@ PROBLEMS: Final[dict[str, Problem]] = {
         "The model was refused",
         "`errors` lists what is wrong and where (node, operator, opset). Nothing was stored.",
     ),
+    "invalid_output_option": Problem(
+        422, "An output's option makes no sense", "`detail` names the option and what its comparator knows."
+    ),
     "dataset_refused": Problem(
         422, "The dataset was refused", "`detail` names file, column and row. Nothing was stored."
     ),

@@ -76,7 +76,8 @@ class AuditAdmin(ReadOnlyAdmin):
     def disagreements(self, request: HttpRequest) -> TemplateResponse:
         """List audits that were lost, left undecided or needed the tensors."""
         form = FilterForm(request.GET)
-        audits, has_more = [], False
+        audits: list[Audit] = []
+        has_more = False
         if form.is_valid():
             given = form.cleaned_data
             audits, has_more = disagreements.list_disagreements(_read_filter(given), before=given["before"])

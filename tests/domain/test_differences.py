@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workunits.domain.comparison import OutputSpec, measure_distance
-from workunits.domain.differences import FIRST_ROWS, POINTS, WORST_ROWS, describe_differences, write_document
+from workunits.domain.comparison import OutputSpec, compare_rows, read_output_specs
+from workunits.domain.differences import FIRST_ROWS, POINTS, WORST_ROWS, describe_differences
 
 DENSE = OutputSpec(name="map", dtype="F32", shape=(2, 3), comparator="dense", tolerance=1e-3)
 LABEL = OutputSpec(name="label", dtype="I64", shape=(), comparator="exact", tolerance=0.0)
@@ -40,12 +40,11 @@ def test_the_first_rows_that_differ_and_the_worst_are_shown_once_each_in_order()
 def test_each_side_has_its_values_and_each_pair_its_distance_as_the_rule_measures_it():
     sides = {"result": outputs(2, row_1=1.0), "re-run": outputs(2), "anchor": outputs(2)}
     (found, _) = describe_differences(sides, (DENSE, LABEL))
-    expected = measure_distance(
-        write_document(sides["result"], (DENSE,)), write_document(sides["anchor"], (DENSE,)), (DENSE,)
-    )
+    (_, expected) = compare_rows(sides["result"], sides["anchor"], (DENSE,))
     assert [(pair.first, pair.second, pair.distance) for pair in found.distances] == [
         ("result", "re-run", expected), ("result", "anchor", expected), ("re-run", "anchor", 0.0),
     ]  # fmt: skip
+    assert (found.rows[0].number, found.rows[0].distance) == (1, expected)
     assert found.rows[0].values == [[1, 1, 1, 1, 1, 2], [1] * 6, [1] * 6]
 
 
@@ -58,10 +57,25 @@ def test_nan_and_infinity_are_differences_that_can_be_shown():
     assert (found.points[0].row, found.points[0].values) == (1, [np.inf, 1.0])
 
 
-def test_a_document_is_the_librarys():
-    from safetensors.numpy import load
-
-    tensors = outputs(3, row_2=1.0)
-    read = load(write_document(tensors, (DENSE, LABEL)))
-    assert np.array_equal(read["map"], tensors["map"])
-    assert np.array_equal(read["label"], tensors["label"])
+def test_outputs_that_are_judged_together_say_so():
+    stated = [
+        {"name": "boxes", "dtype": "F32", "shape": [2, 4], "comparator": "detections", "tolerance": 1e-2,
+         "options": {"columns": "x1 y1 x2 y2", "scores": "scores", "classes": "kinds"}},
+        {"name": "kinds", "dtype": "I64", "shape": [2], "comparator": "exact", "tolerance": 0},
+        {"name": "scores", "dtype": "F32", "shape": [2], "comparator": "dense", "tolerance": 1e-2},
+        {"name": "token", "dtype": "I64", "shape": [], "comparator": "tokens", "tolerance": 1e-2,
+         "options": {"companion": "margin"}},
+        {"name": "margin", "dtype": "F32", "shape": [], "comparator": "dense", "tolerance": 1e-2},
+    ]  # fmt: skip
+    specs = read_output_specs(stated)
+    boxes = np.array([[[0, 0, 9, 9], [20, 20, 30, 30]]], np.float32)
+    first = {
+        "boxes": boxes, "kinds": np.array([[1, 2]]), "scores": np.array([[0.9, 0.8]], np.float32),
+        "token": np.array([4]), "margin": np.array([1.0], np.float32),
+    }  # fmt: skip
+    second = {**first, "boxes": boxes + 3, "scores": first["scores"] / 2}
+    found = {each.spec.name: each for each in describe_differences({"a": first, "b": second}, specs)}
+    assert (found["scores"].judged_with, found["scores"].distances) == ("boxes", [])
+    assert found["boxes"].distances[0].verdict == "differs"
+    assert found["token"].distances[0].verdict == "agrees"
+    assert [row.number for row in found["scores"].rows] == [0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -33,12 +34,12 @@ def put_audit(batch, vehicle, state: str, reason: str = "drawn", needs: str = "c
     )  # fmt: skip
 
 
-def plan_of(rows) -> dict:
+def plan_of(rows) -> dict[str, Any]:
     sql, parameters = rows.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
         (plan,) = cursor.fetchone()
-    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
+    return (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]  # type: ignore[no-any-return]
 
 
 @pytest.fixture

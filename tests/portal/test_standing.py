@@ -121,7 +121,7 @@ def test_an_audit_under_way_changes_nothing_on_the_owners_page(browser, car) -> 
     from workunits.pipeline.validate import validate_ready
 
     def page() -> str:
-        text = browser.get("/").content.decode()
+        text: str = browser.get("/").content.decode()
         token = token_of(browser.get("/pair"))
         return text.replace(token, "")[text.index("<main") :]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from workunits.domain.audits.ladder import judge_by_anchor
 from workunits.domain.audits.sequence import AuditState
-from workunits.domain.comparison import OutputSpec, measure_distance
-from workunits.domain.tensors import NUMPY_DTYPES, Tensor, make_header, order_tensors
+from workunits.domain.comparison import Comparator, OutputSpec, compare_rows
+from workunits.domain.tensors import NUMPY_DTYPES, Tensor
 
 FIRST_ROWS: Final = 3
 WORST_ROWS: Final = 5
@@ -24,7 +24,7 @@ POINTS: Final = 10
 VALUES: Final = 8
 TOP: Final = 5
 # Outputs whose last axis is a score for each class: their ranking says more than their values.
-RANKED: Final = frozenset({"logits", "probabilities"})
+RANKED: Final = frozenset({Comparator.LOGITS, Comparator.PROBABILITIES})
 _VERDICTS: Final = {
     AuditState.PASSED: "agrees",
     AuditState.FAILED: "differs",
@@ -44,10 +44,10 @@ class PairDistance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowDifference:
-    """A row that differs. `relative` is ‖x - y‖ / ‖larger‖; `values` and `top` have an entry for each side."""
+    """A row that differs: its `distance` in tolerances; `values` and `top` have an entry for each side."""
 
     number: int
-    relative: float
+    distance: float
     values: list[list[Any]]
     top: list[list[tuple[int, float]]]
 
@@ -64,9 +64,13 @@ class PointDifference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorDifference:
-    """One tensor of all sides. Rows and points are chosen by how far the first side is from the last."""
+    """One tensor of all sides. Rows and points are chosen by how far the first side is from the last.
+
+    `judged_with` names the output as a part of which this one is judged, so that it has no distances of its own.
+    """
 
     spec: OutputSpec
+    judged_with: str
     distances: list[PairDistance]
     rows_compared: int
     rows_differing: int
@@ -78,8 +82,7 @@ def describe_differences(
     sides: Mapping[str, Mapping[str, Tensor]], specs: Sequence[OutputSpec]
 ) -> list[TensorDifference]:
     """Return for each tensor where the sides differ. Give the side that is judged first, the most trusted one last."""
-    documents = {name: write_document(tensors, specs) for name, tensors in sides.items()}
-    return [_describe(sides, documents, spec) for spec in specs]
+    return [_describe(sides, spec, specs) for spec in specs]
 
 
 def judge_distance(distance: float) -> str:
@@ -87,48 +90,47 @@ def judge_distance(distance: float) -> str:
     return _VERDICTS[judge_by_anchor(distance)]
 
 
-def write_document(tensors: Mapping[str, Tensor], specs: Sequence[OutputSpec]) -> bytes:
-    """Return the tensors as a safetensors document."""
-    rows = len(tensors[specs[0].name])
-    parts = [np.ascontiguousarray(tensors[spec.name]).tobytes() for spec in order_tensors(specs)]
-    return make_header(tuple(specs), rows) + b"".join(parts)
-
-
 def _describe(
-    sides: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, bytes], spec: OutputSpec
+    sides: Mapping[str, Mapping[str, Tensor]], spec: OutputSpec, specs: Sequence[OutputSpec]
 ) -> TensorDifference:
-    tensors = [tensors[spec.name] for tensors in sides.values()]
-    distances = [
-        PairDistance(first=first, second=second, distance=distance, verdict=judge_distance(distance))
-        for first, second in combinations(sides, 2)
-        for distance in [measure_distance(documents[first], documents[second], [spec])]
-    ]
-    rows = len(tensors[0])
+    judged_with = next((other.name for other in specs if spec.name in other.options.partners), "")
+    rules = [spec, *(other for other in specs if other.name == spec.options.companion)]
+    outputs = list(sides.values())
+    tensors = [output[spec.name] for output in outputs]
     first, last = (_flat(tensor) for tensor in (tensors[0], tensors[-1]))
-    differs = first.view(np.uint8).reshape(rows, -1) != last.view(np.uint8).reshape(rows, -1)
+    differs = first.view(np.uint8).reshape(len(first), -1) != last.view(np.uint8).reshape(len(last), -1)
     differing = np.flatnonzero(differs.any(axis=1))
-    relative = _relative(first, last)
+    by_row = _relative(first, last) if judged_with else compare_rows(outputs[0], outputs[-1], rules)
     return TensorDifference(
         spec=spec,
-        distances=distances,
-        rows_compared=rows,
+        judged_with=judged_with,
+        distances=[] if judged_with else _measure_pairs(sides, rules),
+        rows_compared=len(first),
         rows_differing=len(differing),
-        rows=[_describe_row(tensors, spec, int(row), float(relative[row])) for row in _choose(differing, relative)],
+        rows=[_describe_row(tensors, spec, row, float(by_row[row])) for row in _choose(differing, by_row)],
         points=_list_points(tensors, first, last),
     )
 
 
-def _choose(differing: npt.NDArray[np.intp], relative: npt.NDArray[np.float64]) -> list[int]:
+def _measure_pairs(sides: Mapping[str, Mapping[str, Tensor]], rules: Sequence[OutputSpec]) -> list[PairDistance]:
+    pairs = []
+    for first, second in combinations(sides, 2):
+        distance = float(compare_rows(sides[first], sides[second], rules).max(initial=0.0))
+        pairs.append(PairDistance(first=first, second=second, distance=distance, verdict=judge_distance(distance)))
+    return pairs
+
+
+def _choose(differing: npt.NDArray[np.intp], distances: npt.NDArray[np.float64]) -> list[int]:
     """Return the first rows that differ and the worst ones, in their order."""
-    worst = differing[np.argsort(-relative[differing], kind="stable")[:WORST_ROWS]]
+    worst = differing[np.argsort(-distances[differing], kind="stable")[:WORST_ROWS]]
     return sorted({*differing[:FIRST_ROWS].tolist(), *worst.tolist()})
 
 
-def _describe_row(tensors: Sequence[Tensor], spec: OutputSpec, row: int, relative: float) -> RowDifference:
+def _describe_row(tensors: Sequence[Tensor], spec: OutputSpec, row: int, distance: float) -> RowDifference:
     is_ranked = spec.comparator in RANKED and spec.shape != ()
     return RowDifference(
         number=row,
-        relative=relative,
+        distance=distance,
         values=[tensor[row].reshape(-1)[:VALUES].tolist() for tensor in tensors],
         top=[_top(tensor[row]) if is_ranked else [] for tensor in tensors],
     )
@@ -161,10 +163,12 @@ def _list_points(tensors: Sequence[Tensor], first: Tensor, last: Tensor) -> list
 
 
 def _relative(first: Tensor, last: Tensor) -> npt.NDArray[np.float64]:
+    """Return ‖x - y‖ / ‖larger‖ of each row, where no rule measures it."""
     x, y = _finite(first), _finite(last)
     larger = np.maximum(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
     apart = np.linalg.norm(x - y, axis=1)
-    return np.divide(apart, larger, out=np.zeros_like(apart), where=larger > 0)
+    relative: npt.NDArray[np.float64] = np.divide(apart, larger, out=np.zeros_like(apart), where=larger > 0)
+    return relative
 
 
 def _finite(tensor: Tensor) -> npt.NDArray[np.float64]:

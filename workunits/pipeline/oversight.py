@@ -16,8 +16,9 @@ from workunits.domain.audits.levels import is_audited
 from workunits.domain.audits.standing import Standing
 from workunits.domain.errors import FleetError
 from workunits.domain.states import UnitState
-from workunits.models import AnchorRun, Batch, TrustEvent, Unit, VehiclePresence, VehicleStanding
+from workunits.models import AnchorRun, Batch, TrustEvent, Unit, VehicleStanding
 from workunits.store.anchors import AnchorOrder, order_runs
+from workunits.store.standings import lock_standing
 from workunits.store.units import write_event
 
 APPEAL_CHARS_MAX: Final = 2000
@@ -97,9 +98,7 @@ def quarantine_vehicle(*, vehicle_id: int, reason: str, operator: str, now: date
     """
     said = check_reason(reason)
     with transaction.atomic():
-        # The vehicle's own row first, as everywhere: a sync under way ends before, or sees the quarantine.
-        VehiclePresence.objects.select_for_update().get(vehicle_id=vehicle_id)
-        standing, _ = VehicleStanding.objects.get_or_create(vehicle_id=vehicle_id)
+        standing, _ = lock_standing(vehicle_id)
         if standing.state == Standing.QUARANTINED:
             raise AlreadyQuarantined
         standing.state, standing.quarantined_at, standing.reason = Standing.QUARANTINED.value, now, said
