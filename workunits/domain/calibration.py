@@ -125,7 +125,7 @@ def learn_tolerance(present: Calibration, seen: AgreedDistances, *, floor: float
     """Return the corrected calibration, or None where there is nothing to correct.
 
     Never above the cap, and never so that a cheaper precision would not be a mismatch. It narrows only after many
-    audits: few of them may have met easy rows.
+    audits, as few of them may have met easy rows, and not from the cap: that may be what a researcher has stated.
     """
     believed = seen.believed_max
     if believed is None:
@@ -133,7 +133,7 @@ def learn_tolerance(present: Calibration, seen: AgreedDistances, *, floor: float
     upper = cap if present.cheaper is None else min(cap, max(present.cheaper / CHEAPER_FACTOR, present.tolerance))
     lower = min(_floor(floor, present.cheaper), present.tolerance)
     tolerance = min(max(OBSERVED_FACTOR * believed, lower), upper)
-    if tolerance < present.tolerance and seen.samples < SAMPLES_TO_NARROW:
+    if tolerance < present.tolerance and (seen.samples < SAMPLES_TO_NARROW or present.tolerance >= cap):
         return None
     if abs(tolerance - present.tolerance) <= LEARNED_CHANGE_MIN * present.tolerance:
         return None

@@ -247,9 +247,9 @@ class BatchNotice(models.Model):
 class ModelTolerance(models.Model):
     """The tolerance of one output of a model in one comparison class, and what it was calibrated with.
 
-    `comparison_class` is empty for the one that holds across classes and where no other does, `*` for the one within any
-    single class (8-bit outputs have both). `observed_max` is the largest distance among honest runs, over `samples` rows
-    or audits; `cheaper_distance` what the next lower precision differs by in the median row, null where not known.
+    `comparison_class` is empty for the one that holds across classes and where no other does, `*` for the one within
+    any single class (8-bit outputs have both). `observed_max` is the largest distance among honest runs, over
+    `samples` rows or audits; `cheaper_distance` what the next lower precision differs by in the median row.
     """
 
     class Source(models.TextChoices):

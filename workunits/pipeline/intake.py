@@ -34,6 +34,7 @@ from workunits.sandbox.report import AdmissionRequest
 from workunits.store.admissions import request_admission
 from workunits.store.blobs import get_blob_store, record_blob
 from workunits.store.datasets import DatasetRefused, read_dataset_facts
+from workunits.store.tolerances import record_tolerances
 
 BATCH_ROWS_DEFAULT: Final = 16
 BATCH_ROWS_MAX: Final = 1024
@@ -123,6 +124,7 @@ def admit_model(
         )
         stated = {"fixed_dims": request.fixed_dims, "batch_rows": request.batch_rows, "outputs": request.outputs}
         request_admission(model, request=stated, now=now)
+        record_tolerances(model.pk, facts.tolerances, now=now)
         return model
 
 

@@ -55,8 +55,12 @@ class Measures:
         return measure_distance(outputs[first.owner_id], outputs[second.owner_id], self.specs(first, second))
 
     def specs(self, *replicas: ReplicaView) -> tuple[OutputSpec, ...]:
-        """Return how these replicas' outputs are compared: with the largest of their classes' tolerances."""
+        """Return how these replicas' outputs are compared: with the largest of their classes' tolerances.
+
+        Across classes the model's general tolerance counts as well: what holds within each says nothing of both.
+        """
         classes = {replica.comparison_class for replica in replicas}
+        classes |= {""} if len(classes) > 1 else set()
         return reduce(_widest, [get_comparison_specs(self.batch_id, name) for name in sorted(classes)])
 
     def _salt(self, replica: ReplicaView) -> bytes:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from workunits.domain.comparison import OutputSpec, read_output_specs
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch
 from workunits.store.board import BatchUnknown
+from workunits.store.tolerances import get_tolerances
+
+SPECS_SECONDS: Final = 300.0
 
 
 def start_finalizing(batch_id: int, *, now: datetime) -> bool:
@@ -22,10 +28,27 @@ def start_finalizing(batch_id: int, *, now: datetime) -> bool:
     )
 
 
-@lru_cache(maxsize=1024)
-def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[OutputSpec, ...]:  # noqa: ARG001 - every class alike, so far
-    """Return the comparator and tolerance of each output of the batch's model. Raises BatchUnknown."""
-    outputs = Batch.objects.filter(id=batch_id).values_list("model__outputs", flat=True).first()
-    if not outputs:
+def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[OutputSpec, ...]:
+    """Return the comparator, options and calibrated tolerance of each output of the batch's model.
+
+    Without a class: as outputs of different classes are compared. With one: as its outputs are, with each other.
+    Remembered for some minutes, as audits correct tolerances. Raises BatchUnknown.
+    """
+    return _read_specs(batch_id, comparison_class, int(time.monotonic() // SPECS_SECONDS))
+
+
+@lru_cache(maxsize=4096)
+def _read_specs(batch_id: int, comparison_class: str, _period: int) -> tuple[OutputSpec, ...]:
+    found = Batch.objects.filter(id=batch_id).values_list("model_id", "model__outputs").first()
+    if not found or not found[1]:
         raise BatchUnknown(f"there is no batch {batch_id}")
-    return read_output_specs(outputs)
+    model_id, outputs = found
+    tolerances = get_tolerances(model_id, comparison_class)
+    return tuple(
+        replace(spec, tolerance=tolerances.get(spec.name, spec.tolerance)) for spec in read_output_specs(outputs)
+    )
+
+
+def forget_comparison_specs() -> None:
+    """Let this process read tolerances anew; others follow within minutes."""
+    _read_specs.cache_clear()

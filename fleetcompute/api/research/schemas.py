@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from workunits.domain.audits.levels import ADVERSARIAL_SHARE_DEFAULT, Finality, VerificationLevel
+from workunits.domain.comparison import Comparator
 from workunits.domain.states import BatchOutcome, BatchStatus, ReplicaState, UnitState
 from workunits.domain.types import DTYPE_BYTES
 from workunits.pipeline.intake import (
@@ -111,7 +112,13 @@ COMPONENTS: Final[dict[str, Schema]] = {
     ),
     "Tensor": thing(_TENSOR, description="One row: the shape has no leading row dimension."),
     "Output": thing(
-        {**_TENSOR, "comparator": {"enum": ["exact", "logits", "embedding", "dense"]}, "tolerance": {"type": "number"}}
+        {
+            **_TENSOR,
+            "comparator": {"enum": [each.value for each in Comparator]},
+            "tolerance": {"type": "number", "description": "At most this; what was measured may be smaller."},
+            "options": {"type": "object", "description": "What the comparator has to know besides."},
+        },
+        optional=("options",),
     ),
     "Model": thing(
         {
@@ -271,7 +278,10 @@ MODEL_OPTIONS: Final[dict[str, Schema]] = {
         "type": "string",
         "description": 'JSON: a value for each free dimension but the rows\': {"sequence": 16}',
     },
-    "outputs": {"type": "string", "description": "JSON list of the outputs wanted: [{name, comparator?, tolerance?}]"},
+    "outputs": {
+        "type": "string",
+        "description": "JSON list of the outputs wanted: [{name, comparator?, tolerance?, options?}]",
+    },
 }
 DATASET_OPTIONS: Final[dict[str, Schema]] = {
     "name": {"type": "string", "maxLength": 120},

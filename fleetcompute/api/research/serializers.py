@@ -8,6 +8,7 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from workunits.domain.audits.levels import ADVERSARIAL_SHARE_DEFAULT, Finality, VerificationLevel
+from workunits.domain.comparison import OptionInvalid, read_options
 from workunits.pipeline.intake import (
     ADVERSARIAL_SHARE_MIN,
     BATCH_ROWS_DEFAULT,
@@ -26,7 +27,7 @@ DIMENSION_MAX: Final = 1_000_000
 NAMED_MAX: Final = 64
 NAME_CHARS_MAX: Final = 200
 LEVELS: Final = tuple(level.value for level in VerificationLevel if level is not VerificationLevel.QUORUM)
-_OUTPUT_MEMBERS = {"name", "comparator", "tolerance"}
+_OUTPUT_MEMBERS = {"name", "comparator", "tolerance", "options"}
 
 
 class ModelOptions(serializers.Serializer[Any]):
@@ -38,7 +39,8 @@ class ModelOptions(serializers.Serializer[Any]):
         default=dict, help_text='JSON object: a value for each free dimension but the rows\', e.g. {"sequence": 16}'
     )
     outputs = serializers.JSONField(
-        default=None, help_text="JSON list of the outputs wanted: [{name, comparator?, tolerance?}]; all by default"
+        default=None,
+        help_text="JSON list of the outputs wanted: [{name, comparator?, tolerance?, options?}]; all by default",
     )
 
     def validate_fixed_dims(self, value: Any) -> dict[str, int]:
@@ -60,15 +62,28 @@ class ModelOptions(serializers.Serializer[Any]):
         for item in value:
             if not isinstance(item, dict) or not isinstance(item.get("name"), str) or set(item) - _OUTPUT_MEMBERS:
                 raise serializers.ValidationError(
-                    "each output is an object: name, comparator (optional), tolerance (optional)"
+                    "each output is an object: name, and optionally comparator, tolerance and options"
                 )
             comparator, tolerance = item.get("comparator", "exact"), item.get("tolerance", 0)
             if not isinstance(comparator, str) or len(comparator) > NAME_CHARS_MAX:
                 raise serializers.ValidationError("a comparator is a short text")
             if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 0.1:
                 raise serializers.ValidationError(f"the tolerance of {item['name']!r} must be 0 to 0.1")
+            _check_output_options(item)
         _check_names([item["name"] for item in value])
         return value
+
+
+def _check_output_options(item: dict[str, Any]) -> None:
+    """Refuse options that the output's comparator does not know, before the model is examined."""
+    if item.get("options") is None:
+        return
+    if "comparator" not in item:
+        raise serializers.ValidationError(f"the options of {item['name']!r} need a comparator that they are for")
+    try:
+        read_options(item["comparator"], item["options"])
+    except OptionInvalid as problem:
+        raise serializers.ValidationError(f"{item['name']!r}: {problem}") from None
 
 
 class DatasetOptions(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ from workunits.domain.comparison.measure import (
     compare_tensors,
     measure_distance,
 )
-from workunits.domain.comparison.options import ComparatorOptions, OptionInvalid
+from workunits.domain.comparison.options import ComparatorOptions, OptionInvalid, read_options
 from workunits.domain.comparison.specs import Comparator, OutputSpec, find_misfits, read_output_specs
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "compare_tensors",
     "find_misfits",
     "measure_distance",
+    "read_options",
     "read_output_specs",
 ]

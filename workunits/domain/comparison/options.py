@@ -121,9 +121,10 @@ def _positive(name: str, value: Any) -> float:
 
 
 def _columns(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, str):
-        raise OptionInvalid(f"{name} must be a text such as {' '.join(COLUMNS_DEFAULT)!r}.")
-    return tuple(value.split())
+    columns = value.split() if isinstance(value, str) else value
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        raise OptionInvalid(f"{name} must be a text such as {' '.join(COLUMNS_DEFAULT)!r}, or a list of such words.")
+    return tuple(columns)
 
 
 def _task(name: str, value: Any) -> str:
