@@ -12,6 +12,9 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.development")
 
+# Well within the time after which an anchor is taken for gone.
+CALL_ANCHORS_SECONDS = 30.0
+
 app = Celery("fleetcompute")
 # Without this, only the thread that imports this module would know the application: a shared task called in
 # another thread of a web server would look for a broker of its own.
@@ -59,5 +62,6 @@ def schedule_periodic_tasks(sender: Celery, **_: object) -> None:
         ("workunits.tasks.compute_clusters", settings.FLEET.cluster_seconds),
         ("workunits.tasks.cap_batches", settings.FLEET.cluster_cap_seconds),
         ("workunits.tasks.watch_fleet", settings.FLEET.watch_seconds),
+        ("workunits.tasks.call_anchors", CALL_ANCHORS_SECONDS),
     ):
         sender.add_periodic_task(seconds, sender.signature(name), name=name, expires=seconds)

@@ -114,6 +114,15 @@ def run_anchors() -> None:
             return
 
 
+@shared_task(ignore_result=True)
+def call_anchors() -> None:
+    """Let anchors that are workers say that they are there, also while nothing waits. Run by beat.
+
+    Nothing is asked of anchors that nobody has heard of for two minutes (store.anchors.ALIVE_FOR).
+    """
+    _nudge_anchors()
+
+
 def _nudge_anchors() -> None:
     """Tell the workers of queue `anchor` that units wait, if there are any: a message that nobody took is enough."""
     if settings.CELERY_TASK_ALWAYS_EAGER:

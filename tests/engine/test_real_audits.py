@@ -1,4 +1,4 @@
-"""A re-run from end to end: the client's runner computes and sketches, the server compares, and asks for bytes or not."""
+"""A re-run end to end: the client's runner computes and sketches, the server compares and asks for bytes or none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from fleetclient.runner.jobs import Job, RunnerSettings, UnitDone
 from fleetclient.runner.once import run_once
@@ -49,7 +51,7 @@ def compute(
     """Run the batch's unit as a car does; return what it would commit to, and its output."""
     contract = read_contract(batch.contract)
     contract = replace(contract, session=replace(contract.session, graph_optimization=optimization))
-    settings = RunnerSettings(
+    runner = RunnerSettings(
         model_path=folder / "model",
         contract=contract,
         memory_bytes=contract.limits.memory_bytes,
@@ -60,7 +62,7 @@ def compute(
         token="car", rows=ROWS, salt=salt.hex(), input_digest="00" * 32,
         input_path=folder / "input", output_path=folder / "car.out",
     )  # fmt: skip
-    done = run_once(settings, job, folder=folder)
+    done = run_once(runner, job, folder=folder)
     assert isinstance(done, UnitDone), done
     return done, (folder / "car.out").read_bytes()
 
@@ -70,7 +72,7 @@ def audit(batch: Batch, folder: Path, **how: Any) -> tuple[Car, OfferedCommitmen
     vehicle: Vehicle = make_vehicle()
     put_replica(batch, vehicle=vehicle, state="LEASED", role=AUDIT)
     done, _ = compute(batch, folder, salt_of(batch, vehicle.owner_id), **how)
-    token = seal_tokens(settings_key(), [ReplicaRef(batch.id, 0, vehicle.owner_id, 1)])[0]
+    token = seal_tokens(settings.FLEET_TOKEN_KEY, [ReplicaRef(batch.id, 0, vehicle.owner_id, 1)])[0]
     commitment = OfferedCommitment(
         token=token,
         digest=bytes.fromhex(done.digest),
@@ -83,12 +85,6 @@ def audit(batch: Batch, folder: Path, **how: Any) -> tuple[Car, OfferedCommitmen
     return car, commitment, dict(car.sync(commitments=[commitment], at=later(1)).outcomes)[token]
 
 
-def settings_key() -> bytes:
-    from django.conf import settings
-
-    return bytes(settings.FLEET_TOKEN_KEY)
-
-
 @pytest.fixture
 def believed(tmp_path: Path) -> tuple[Batch, bytes]:
     """A unit whose first output is believed and drawn."""
@@ -96,8 +92,6 @@ def believed(tmp_path: Path) -> tuple[Batch, bytes]:
     done, output = compute(batch, tmp_path, bytes(16))
     assert done.output_bytes == len(output)
     put_replica(batch, output=output, drawn=True)
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute("UPDATE replica SET rows = %s WHERE batch_id = %s", [ROWS, batch.id])
     validate_ready(now=NOW)
