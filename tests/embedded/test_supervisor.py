@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -30,6 +31,14 @@ def family(fleet: Supervisor) -> list[psutil.Process]:
 
 def answers(fleet: Supervisor) -> bool:
     return answers_http("127.0.0.1", int(fleet.web_url.rpartition(":")[2]))
+
+
+def anchors_of(fleet: Supervisor) -> list[tuple[str, str]]:
+    """Return the anchors that were heard of, each with what it lacks."""
+    connection = psycopg2.connect(fleet.database_url)
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT name, problem FROM anchor_machine")
+        return cursor.fetchall()
 
 
 def test_a_web_port_in_use_is_one_sentence(home: Path) -> None:
@@ -69,6 +78,8 @@ def test_every_program_runs_is_restarted_when_killed_and_ends_with_the_block(hom
         assert code == 0
         assert fleet.web_url in printed
         assert run_cli("up", home=home)[2].startswith("Another supervisor already runs on")
+
+        assert wait_until(lambda: anchors_of(fleet) == [("embedded", "")], seconds=60)
 
         before = fleet.pids
         for name in PROGRAMS - {"supervisor"}:
