@@ -14,6 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.developme
 
 # Well within the time after which an anchor is taken for gone.
 CALL_ANCHORS_SECONDS = 30.0
+# Tolerances change slowly; what was learned is the same when it is learned again.
+LEARN_SECONDS = 3600.0
 
 app = Celery("fleetcompute")
 # Without this, only the thread that imports this module would know the application: a shared task called in
@@ -63,5 +65,6 @@ def schedule_periodic_tasks(sender: Celery, **_: object) -> None:
         ("workunits.tasks.cap_batches", settings.FLEET.cluster_cap_seconds),
         ("workunits.tasks.watch_fleet", settings.FLEET.watch_seconds),
         ("workunits.tasks.call_anchors", CALL_ANCHORS_SECONDS),
+        ("workunits.tasks.learn_tolerances", LEARN_SECONDS),
     ):
         sender.add_periodic_task(seconds, sender.signature(name), name=name, expires=seconds)

@@ -28,6 +28,7 @@ from workunits.pipeline import (
     alarm,
     anchors,
     assemble,
+    calibrate,
     clusters,
     credit,
     recover,
@@ -138,6 +139,12 @@ def _nudge_anchors() -> None:
         return
     if not waiting:
         send_nudge(run_anchors)
+
+
+@shared_task(ignore_result=True)
+def learn_tolerances() -> None:
+    """Correct tolerances by what audits have shown. Run by beat."""
+    calibrate.learn_tolerances(now=timezone.now())
 
 
 @shared_task(ignore_result=True)

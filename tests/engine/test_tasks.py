@@ -77,6 +77,7 @@ def test_a_task_for_a_batch_that_does_not_exist_does_nothing():
     tasks.validate_ready()
     tasks.settle_credit()
     tasks.watch_fleet()
+    tasks.learn_tolerances()
     assert Batch.objects.count() == before
 
 
