@@ -246,7 +246,7 @@ def test_five_resets_in_thirty_days_quarantine_a_vehicle_and_an_operator_may_rel
     assert [kind for kind in kinds if kind in ("watched", "quarantined")] == ["watched", "quarantined"]
     assert release_vehicle(vehicle_id=car.id, reason="a faulty memory module was replaced", now=later(1)) is True
     assert release_vehicle(vehicle_id=car.id, reason="again", now=later(1)) is False
-    standing.refresh_from_db()
+    standing = VehicleStanding.objects.get(vehicle=car)
     assert (standing.state, standing.resets, standing.quarantined_at) == ("normal", [], None)
     assert len(standing.life_ends) == 5
     event = TrustEvent.objects.filter(vehicle=car, kind="released").get()

@@ -237,17 +237,17 @@ class TrustLifecycle(RuleBasedStateMachine):
     def the_ledger_adds_up_and_nobody_has_what_is_not_final(self):
         if not hasattr(self, "batches"):
             return
-        final = Counter()
+        final: Counter[int] = Counter()
         for batch in self.batches:
             for row in rows_of("earning_outcome", batch_id=batch.id):
                 final[row["owner_id"]] += row["amount_microcredits"] * (row["outcome"] == "final")
-        balances = AccountBalance.objects.select_related("account")
-        assert sum(row.balance_microcredits for row in balances) == 0
-        for row in balances:
-            if row.account.kind == "owner_earned":
-                assert 0 <= row.balance_microcredits <= final[row.account.owner_id]
-            elif row.account.kind == "owner_provisional":
-                assert row.balance_microcredits >= 0
+        balances = list(AccountBalance.objects.select_related("account"))
+        assert sum(balance.balance_microcredits for balance in balances) == 0
+        for balance in balances:
+            if balance.account.kind == "owner_earned":
+                assert 0 <= balance.balance_microcredits <= final[balance.account.owner_id or 0]
+            elif balance.account.kind == "owner_provisional":
+                assert balance.balance_microcredits >= 0
 
 
 @pytest.mark.django_db

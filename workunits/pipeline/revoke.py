@@ -16,7 +16,7 @@ from django.db import transaction
 
 from workunits.domain.audits.fold import judge_losses
 from workunits.store.revocations import list_batches_to_revoke, lock_batch, reopen_batch, take_back
-from workunits.store.standings import end_life, list_losing_vehicles, lock_losing_vehicle, queue_losses
+from workunits.store.standings import begin_standing, end_life, list_losing_vehicles, lock_losing_vehicle, queue_losses
 from workunits.store.verdicts import lock_verdicts
 
 VEHICLES_AT_ONCE = 200
@@ -29,6 +29,7 @@ def settle_failures(*, now: datetime) -> int:
 
 
 def _settle(vehicle_id: int, now: datetime) -> bool:
+    begin_standing(vehicle_id)
     with transaction.atomic():
         vehicle = lock_losing_vehicle(vehicle_id)
         if vehicle is None:

@@ -7,6 +7,7 @@
 WITH due AS MATERIALIZED (
     SELECT id, unit_number, owner_id, vehicle_id, sequence FROM revocation
     WHERE batch_id = %(batch_id)s AND done_at IS NULL AND unit_number = ANY (%(units)s::integer[])
+    ORDER BY unit_number, owner_id
 ),
 taken AS (
     UPDATE replica r

@@ -32,7 +32,7 @@ def list_batches_to_revoke() -> list[int]:
 
 def lock_batch(turn: BatchTurn) -> Batch:
     """Lock the row of a batch whose verdict lock is held: no result file is completed meanwhile."""
-    return Batch.objects.select_for_update().get(id=turn.batch_id)
+    return Batch.objects.select_for_update(no_key=True).get(id=turn.batch_id)
 
 
 def take_back(turn: BatchTurn, batch: Batch, *, units_max: int, now: datetime) -> TakenBack | None:

@@ -36,6 +36,14 @@ def list_losing_vehicles(*, vehicles_max: int) -> list[int]:
     return [vehicle_id for (vehicle_id,) in rows]
 
 
+def begin_standing(vehicle_id: int) -> None:
+    """Make a vehicle's standing where there is none. Call it outside a transaction.
+
+    A fold makes it as well, while others wait for what the fold holds: it must never wait for one that holds more.
+    """
+    VehicleStanding.objects.bulk_create([VehicleStanding(vehicle_id=vehicle_id)], ignore_conflicts=True)
+
+
 def lock_losing_vehicle(vehicle_id: int) -> LosingVehicle | None:
     """Lock a vehicle and read what it lost; None where another worker has settled it. Runs in a transaction.
 

@@ -53,7 +53,8 @@ def histories(draw):
 def test_folding_in_steps_gives_what_folding_at_once_gives(commits, began, cuts):
     at_once = fold_commits(commits, {}, folded=0, began=began, rules=RULES)
     weights: dict[Scope, Weighed] = {}
-    upto, ended = 0, []
+    upto = 0
+    ended: list[int] = []
     for start, end in pairwise(sorted({0, *cuts, len(commits)})):
         if upto != start:
             break  # something open was met
