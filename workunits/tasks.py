@@ -17,11 +17,13 @@ import socket
 import threading
 import time
 from datetime import datetime
+from typing import Any
 
 from celery import Task, current_app, shared_task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from kombu import Queue
 from kombu.exceptions import ChannelError, OperationalError
 
 from workunits.pipeline import (
@@ -131,7 +133,8 @@ def _nudge_anchors() -> None:
     try:
         with current_app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1)
-            waiting = connection.default_channel.queue_declare(ANCHOR_QUEUE, passive=True).message_count
+            queue: Any = Queue(ANCHOR_QUEUE, channel=connection.default_channel)  # annotated wrongly by kombu
+            waiting = queue.queue_declare(passive=True).message_count
     except ChannelError:
         waiting = 0  # as the broker puts it that a queue is empty
     except OperationalError as problem:

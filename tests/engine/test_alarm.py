@@ -126,9 +126,9 @@ def test_a_vehicle_is_given_back_its_trust_once_in_thirty_days():
 def test_a_vehicle_that_lost_with_another_model_too_keeps_its_penalty():
     _, cars = lose_all()
     other = make_audited_batch(units=1)
-    event = TrustEvent.objects.get(vehicle=cars[0], kind="reset")
+    (ended,) = VehicleStanding.objects.get(vehicle=cars[0]).life_ends
     other.audits.create(
-        vehicle=cars[0], owner_id=cars[0].owner_id, unit_number=0, sequence=event.sequence, level=2,
+        vehicle=cars[0], owner_id=cars[0].owner_id, unit_number=0, sequence=ended, level=2,
         weight_microcredits=50, reason="drawn", needs="car", state="failed", created_at=NOW, opens_at=NOW,
         resolved_at=NOW, settled_at=NOW, primary_class="arm",
     )  # fmt: skip

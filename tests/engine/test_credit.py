@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -114,7 +115,7 @@ class Books:
     def __init__(self) -> None:
         self.batch = make_audited_batch(units=1)
         self.vehicles = [make_vehicle() for _ in range(2)]
-        self.items: list[dict] = []
+        self.items: list[dict[str, Any]] = []
 
     def verdict(self) -> int:
         progress = BatchProgress.objects.get(batch=self.batch)
@@ -150,9 +151,9 @@ class Books:
             )
         row["outcome"], row["ended_at"] = outcome, at
 
-    def expected(self, at) -> Counter:
+    def expected(self, at) -> Counter[str]:
         """Return what every account should hold once all is settled that may be settled at a moment."""
-        held: Counter = Counter()
+        held: Counter[str] = Counter()
         for row in self.items:
             name = self.vehicles[row["owner"]].owner.public_id
             is_final = row["outcome"] == "final" and row["ended_at"] < last_release(at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from fleetcompute.celery import app as celery_app
@@ -107,13 +108,13 @@ def test_anchors_are_told_that_units_wait_and_not_told_again_before_one_has_hear
     sweep_twice()
     assert sent == ["anchor"]
     with app.connection_for_write() as connection:
-        assert connection.default_channel.queue_purge("anchor") == 1
+        assert Queue("anchor", channel=connection.default_channel).purge() == 1
     sweep_twice()
     assert sent == ["anchor"] * 2
 
 
 def test_a_worker_of_the_anchors_queue_runs_what_waits_until_nothing_does(monkeypatch):
     left = [True, True, False]
-    monkeypatch.setattr(tasks.anchors, "run_next", lambda **_: left.pop(0))
+    monkeypatch.setattr("workunits.pipeline.anchors.run_next", lambda **_: left.pop(0))
     tasks.run_anchors()
     assert left == []
