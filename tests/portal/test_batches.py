@@ -44,6 +44,34 @@ def test_a_batch_shows_its_counts(researcher, db) -> None:
     assert 'aria-valuemax="8" aria-valuenow="4"' in page.content.decode()
 
 
+def test_an_audited_batch_shows_its_level_bound_audits_and_notices_and_its_rows_sum(researcher, db) -> None:
+    from tests.engine.audit_rows import make_audited_batch, put_replica
+    from tests.engine.factories import NOW, Car
+    from workunits.models import BatchNotice, BatchProgress, User
+    from workunits.pipeline.validate import validate_ready
+
+    batch = make_audited_batch("strict", units=6)
+    batch.project.members.add(User.objects.get(username="rita"))
+    for unit in range(3):
+        put_replica(batch, unit=unit, drawn=unit == 0)
+    validate_ready(now=NOW)
+    Car().lease(1)
+    BatchProgress.objects.filter(batch=batch).update(rows_final=2, rows_revoked=37)
+    BatchNotice.objects.create(batch=batch, at=NOW, code="rows_revoked", text="37 rows were <taken> back")
+    page = researcher.get(f"/batches/{batch.public_id}")
+    counts, finality = page.context["counts"], page.context["finality"]
+    assert (finality.final, finality.provisional, counts.running, counts.pending) == (2, 4, 2, 4)
+    assert finality.final + finality.provisional == counts.succeeded
+    bar = [(part["name"], part["start"], part["width"]) for part in page.context["bar"]]
+    assert bar == [("final", 0, 166), ("provisional", 166, 334), ("ended", 500, 0)]
+    text = " ".join(page.content.decode().split())
+    assert "37 rows were &lt;taken&gt; back" in text
+    assert "at most 0.01 % of its final results" in text
+    assert "never a guarantee for one batch" in text
+    assert "<dt>Audits under way</dt><dd>1</dd>" in text
+    assert "Rows were taken back 37 times" in text
+
+
 def test_somebody_without_cars_lands_on_the_batches(researcher) -> None:
     answer = researcher.get("/")
     assert (answer.status_code, answer["Location"]) == (302, "/batches")

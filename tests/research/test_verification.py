@@ -100,6 +100,9 @@ def test_units_and_their_rows_say_whether_they_are_final_and_hide_re_runs_until_
     assert body["verification"]["audits"]["passed"] == 1
     assert body["verification"]["replication"] == 2.0
     assert body["counts"]["succeeded"] == 2
+    progress = caller.get(f"/batches/{batch.public_id}/progress").json()
+    check(progress, "Progress")
+    assert progress["rows"] == {"provisional": 0, "final": 2, "revoked": 0}
 
 
 def test_notices_are_told_newest_first(caller) -> None:

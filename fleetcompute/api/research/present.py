@@ -10,7 +10,7 @@ from workunits.domain.audits.levels import Finality
 from workunits.domain.states import UnitState
 from workunits.models import Batch, Dataset, OnnxModel, Unit
 from workunits.selectors.batches import count_rows, count_running_rows
-from workunits.selectors.verification import BatchVerification, list_verifications
+from workunits.selectors.verification import BatchVerification, count_finality, list_verifications
 
 # What `expected_wrong_share` says, and what it does not.
 MEANING: Final = (
@@ -79,7 +79,13 @@ def present_batch(batch: Batch) -> dict[str, Any]:
 
 def present_progress(batch: Batch) -> dict[str, Any]:
     """Return where a batch stands: the cheap answer for those who ask often."""
-    return {"id": batch.public_id, "object": "progress", **_progress(batch, count_running_rows([batch])[batch.pk])}
+    running = count_running_rows([batch])[batch.pk]
+    return {
+        "id": batch.public_id,
+        "object": "progress",
+        **_progress(batch, running),
+        "rows": asdict(count_finality(batch)),
+    }
 
 
 def _batch(batch: Batch, running_rows: int, verification: BatchVerification) -> dict[str, Any]:

@@ -212,18 +212,19 @@ COMPONENTS: Final[dict[str, Schema]] = {
                 "description": "Executions for each unit with a result, re-runs included, over its first 2,048 units"
                 " (units are leased in random order).",
             },
-            "rows": thing(
-                dict.fromkeys(("provisional", "final", "revoked"), WHOLE),
-                description="provisional and final sum to counts.succeeded; revoked counts how often a row was taken"
-                " back so far.",
-            ),
+            "rows": ref("RowFinality"),
         }
     ),
     "Counts": thing(
         dict.fromkeys(("total", "pending", "running", "succeeded", "failed", "cancelled", "expired"), WHOLE),
         description="Rows. The six parts always sum to `total`.",
     ),
-    "Progress": thing({"id": TEXT, "object": {"const": "progress"}, **_PROGRESS}),
+    "RowFinality": thing(
+        dict.fromkeys(("provisional", "final", "revoked"), WHOLE),
+        description="provisional and final sum to counts.succeeded; revoked counts how often a row was taken back so"
+        " far.",
+    ),
+    "Progress": thing({"id": TEXT, "object": {"const": "progress"}, **_PROGRESS, "rows": ref("RowFinality")}),
     "Batch": thing(
         {
             "id": TEXT,
