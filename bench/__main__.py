@@ -21,6 +21,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "preempt": "bench.preempt",
     "efficiency": "bench.efficiency",
     "hostile": "bench.hostile",
+    "numerics": "bench.numerics",
     "trust": "bench.trust",
 }
 

@@ -26,6 +26,7 @@ RUNS: Final[Mapping[str, Sequence[str]]] = {
     "client": ("client",),
     "preempt": ("preempt",),
     "efficiency": ("efficiency",),
+    "numerics": ("numerics",),
     "trust": ("trust", "--part", "statistics"),
 }
 # The figures of the table; the files have all.
@@ -45,6 +46,10 @@ FIGURES: Final = (
     "rows_per_second",
     "bare_rows_per_second",
     "trusted_over_quorum_1",
+    "comparisons",
+    "false_mismatches",
+    "fp16_as_fp32_penalised",
+    "int8_as_fp32_penalised",
     "server_cpu_ms_per_item",
     "errors",
 )

@@ -28,9 +28,9 @@ class GraphWriter:
         self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add a node that makes `output`, which is also its name."""
-        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+    def node(self, operator: str, inputs: Sequence[str], output: str, *more: str, **attributes: Any) -> str:
+        """Add a node that makes `output`, which is also its name, and perhaps `more`."""
+        self._nodes.append(helper.make_node(operator, list(inputs), [output, *more], name=output, **attributes))
         return output
 
     def linear(self, x: str, weight: Array, bias: Array, output: str) -> str:

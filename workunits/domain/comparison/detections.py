@@ -108,15 +108,18 @@ def _corners(column: Mapping[str, Floats], options: ComparatorOptions) -> Floats
 
 
 def _odd_entries_differ(a: Tensor, b: Tensor) -> Mask:
-    """Return the rows whose entries with NaN or infinities are not the same ones, in any order."""
+    """Return the rows whose entries with NaN or infinities differ in what is infinite where, in any order."""
     differ = np.zeros(len(a), dtype=np.bool_)
     odd_a, odd_b = ((~np.isfinite(each)).any(axis=2) for each in (a, b))
     for index in np.flatnonzero(odd_a.any(axis=1) | odd_b.any(axis=1)):
-        mine, theirs = (
-            sorted(entry.tobytes() for entry in each) for each in (a[index][odd_a[index]], b[index][odd_b[index]])
-        )
-        differ[index] = mine != theirs
+        differ[index] = _patterns(a[index][odd_a[index]]) != _patterns(b[index][odd_b[index]])
     return differ
+
+
+def _patterns(entries: Tensor) -> list[bytes]:
+    """Return where entries hold NaN or an infinity of which sign, one pattern an entry, in order of pattern."""
+    kinds = np.where(np.isnan(entries), 2.0, np.where(np.isinf(entries), np.sign(entries), 0.0))
+    return sorted(kind.tobytes() for kind in kinds)
 
 
 def _in_place(a: Detections, b: Detections, tolerance: float) -> Floats:

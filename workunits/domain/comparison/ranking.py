@@ -62,11 +62,25 @@ def score_distance(x: Floats, y: Floats, tolerance: float, share_min: float) -> 
     a, b = (np.where(counts, np.log(np.clip(each, share_min, None)), 0.0) for each in (x, y))
     number = np.maximum(counts.sum(axis=-1, keepdims=True), 1)
     a, b = (np.where(counts, each - each.sum(axis=-1, keepdims=True) / number, 0.0) for each in (a, b))
-    spread = np.maximum(np.sqrt(np.square(a).sum(axis=-1)), np.sqrt(np.square(b).sum(axis=-1)))
-    smallest = SCORE_SPREAD_MIN * np.sqrt(number[..., 0])
-    distance = np.sqrt(np.square(a - b).sum(axis=-1)) / np.maximum(spread, smallest) / tolerance
+    count = number[..., 0].astype(np.float64)
+    spread_a, spread_b, apart = (np.sqrt(np.square(each).sum(axis=-1) / count) for each in (a, b, a - b))
+    distance = apart / _usual_spread(spread_a, spread_b) / tolerance
     worst: Floats = distance.reshape(len(x), -1).max(axis=1, initial=0.0)
     return worst
+
+
+def _usual_spread(a: Floats, b: Floats) -> Floats:
+    """Return what differences of scores are measured against, for spreads `[rows, positions]`.
+
+    Rounding errors follow the size of the scores, which their spread at one place may not show: at a tie of two it is
+    next to nothing. So the row's own counts as well, and the median; of the two sides the lesser, as for norms.
+    """
+    if not a.size:
+        return a
+    usual = np.minimum(root_mean_square(a), root_mean_square(b))
+    median = min(np.median(a), np.median(b))
+    spread: Floats = np.maximum(np.maximum(a, b), np.maximum(usual[:, None], max(median, SCORE_SPREAD_MIN)))
+    return spread
 
 
 def margins(scores: Floats) -> Floats:
