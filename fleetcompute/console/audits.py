@@ -97,7 +97,8 @@ class AuditAdmin(ReadOnlyAdmin):
         if found is None:
             raise Http404
         if request.method == "POST":
-            order_run(request, found.audit.batch_id, found.audit.unit_number)
+            if order_run(request, found.audit.batch_id, found.audit.unit_number):
+                self.log_change(request, found.audit, f"anchor run ordered: {request.POST['reason'].strip()}")
             return redirect("admin:disagreement", audit_id)
         context = {
             "found": found,

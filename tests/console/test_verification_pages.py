@@ -173,6 +173,25 @@ def test_a_vehicles_trust_is_shown_over_time_with_what_changed_it(operator, disp
     assert operator.get("/console/workunits/vehicle/999999/trust/").status_code == 404
 
 
+def test_what_a_lost_audit_took_back_is_shown_to_the_operator(operator, dispute) -> None:
+    from tests.engine.factories import NOW
+    from workunits.pipeline.revoke import apply_revocations, settle_failures
+
+    assert settle_failures(now=NOW) == 1
+    apply_revocations(now=NOW)
+    page = operator.get(trust_page(dispute.liar))
+    kinds = [event.kind for event, _ in page.context["events"]]
+    assert {"audit_failed", "reset"} <= set(kinds)
+    found = page.context["found"]
+    assert found.vehicle.presence.trust_life == 2
+    assert len(found.standing.resets) == 1
+    found = operator.get(f"{DISAGREEMENTS}{dispute.audit.pk}/").context["found"]
+    assert found.audit.settled_at == NOW
+    # What was taken back can still be looked at.
+    assert found.sides[0].name == "result"
+    assert found.differences[0].rows_differing == 1
+
+
 def test_a_quarantine_needs_a_reason_and_leaves_an_event(operator, dispute) -> None:
     from django.contrib.admin.models import LogEntry
 
