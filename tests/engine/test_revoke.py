@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from datetime import timedelta
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import chain
 
 import pytest
 from django.db import connection
 
 from tests.engine.audit_rows import AUDIT, audits_of, finish_run, make_audited_batch
 from tests.engine.factories import NOW, Car, commit, known, later, make_vehicle, rows_of, snapshot
+from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, outcomes_of, units_of
 from workunits.models import (
+    AnchorRun,
+    Audit,
     Batch,
     BatchNotice,
     BatchProgress,
@@ -367,20 +372,22 @@ def test_verdicts_resets_and_folds_at_once_leave_no_result_behind_a_lost_audit()
         for batch in batches:
             commit_result(batch, car, unit=unit)
 
-    def run(stage):
-        try:
-            for _ in range(8):
-                stage(now=NOW)
-        finally:
-            connection.close()
+    stages = [
+        validate_ready,
+        validate_ready,
+        resolve_anchor_runs,
+        settle_failures,
+        settle_failures,
+        apply_revocations,
+        apply_revocations,
+        fold_trust,
+    ]
 
-    stages = [validate_ready, validate_ready, resolve_anchor_runs, settle_failures, settle_failures,
-              apply_revocations, apply_revocations, fold_trust]  # fmt: skip
-    threads = [threading.Thread(target=run, args=(stage,)) for stage in stages]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def run(index: int) -> None:
+        for _ in range(8):
+            stages[index](now=NOW)
+
+    run_threads(len(stages), run)
     for stage in (validate_ready, resolve_anchor_runs, settle_failures, apply_revocations, fold_trust, fold_trust):
         stage(now=NOW)
     for batch in batches:
@@ -391,3 +398,61 @@ def test_verdicts_resets_and_folds_at_once_leave_no_result_behind_a_lost_audit()
         assert BatchProgress.objects.get(batch=batch).units_open == 20
     assert VehicleStanding.objects.get(vehicle=car).life_ends == [61]
     assert VehicleTrust.objects.filter(vehicle=car, weight_microcredits__gt=0).count() == 0
+
+
+def check_totals(batch: Batch) -> None:
+    """Check a batch's totals by its rows, and that what is believed stands on a replica that is."""
+    units = units_of(batch)
+    believed = [unit for unit in units if unit["state"] == "VALIDATED"]
+    progress = BatchProgress.objects.get(batch=batch)
+    assert (progress.units_open, progress.units_validated) == (len(units) - len(believed), len(believed))
+    assert progress.units_final == sum(unit["final_at"] is not None for unit in units)
+    replicas = {(row["unit_number"], row["owner_id"]): row for row in rows_of("replica", batch_id=batch.id)}
+    assert all(replicas[unit["number"], unit["canonical_owner_id"]]["state"] == "VALID" for unit in believed)
+    for row in rows_of("earning_outcome", batch_id=batch.id):
+        if row["outcome"] == "revoked":
+            assert replicas[row["unit_number"], row["owner_id"]]["state"] == "REVOKED"
+
+
+def run_anchors(*, now: datetime) -> None:
+    """Let an anchor run what waits for one."""
+    for run in AnchorRun.objects.filter(state="waiting"):
+        finish_run(run.batch, RIGHT, unit=run.unit_number)
+    resolve_anchor_runs(now=now)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cars_that_work_and_lie_while_all_stages_run_neither_wait_for_ever_nor_lose_count():
+    batches = [make_audited_batch(units=12) for _ in range(2)]
+    workers = [Car() for _ in range(4)]
+    finished: list[int] = []
+
+    def drive(index: int) -> None:
+        try:
+            for turn in range(15):
+                value = WRONG if index == 0 and turn % 3 == 2 else RIGHT
+                with suppress(SyncConflict):  # its trust was reset since it was read: the car comes again
+                    workers[index].report_all(value, want=3, at=later(1000 * turn))
+        finally:
+            finished.append(index)
+
+    def judge(stages: list[Callable[..., object]]) -> None:
+        while len(finished) < len(workers):
+            for stage in stages:
+                stage(now=later(20_000))
+
+    duties: list[list[Callable[..., object]]] = [
+        [validate_ready, run_anchors],
+        [settle_failures, apply_revocations, fold_trust],
+        [fold_trust, apply_revocations, settle_failures, validate_ready],
+    ]
+    run_threads(
+        len(workers) + len(duties),
+        lambda index: drive(index) if index < len(workers) else judge(duties[index - len(workers)]),
+    )
+    for stage in 3 * list(chain(*duties)):
+        stage(now=later(30_000))
+    for batch in batches:
+        check_totals(batch)
+    assert not Revocation.objects.filter(done_at=None).exists()
+    assert not Audit.objects.filter(state="failed", settled_at=None).exists()

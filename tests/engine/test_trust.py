@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from django.db import connection
 
 from tests.engine.audit_rows import AUDIT, KNOWN, audits_of, end_replica, make_audited_batch
 from tests.engine.factories import NOW, Car, commit, known, later, lease_seconds, make_vehicle, rows_of
+from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
 from workunits.models import (
     AnchorMachine,
@@ -227,18 +227,11 @@ def test_workers_that_fold_at_once_count_each_result_once():
     for unit in range(20, 30):
         pass_audit(batch, unit)
 
-    def work():
-        try:
-            for _ in range(5):
-                fold_trust(now=NOW)
-        finally:
-            connection.close()
+    def fold(_: int) -> None:
+        for _ in range(5):
+            fold_trust(now=NOW)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(4, fold)
     fold_trust(now=NOW)
     fold_trust(now=NOW)
     assert [weights(car)[(2, 0, "")] for car in cars] == [150] * 10
