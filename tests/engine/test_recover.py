@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
 
-from tests.engine.audit_rows import make_audited_batch, put_replica
-from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_batch, rows_of
-from workunits.models import Audit, Batch, BatchProgress, VehiclePresence
+from tests.engine.audit_rows import AUDIT, make_audited_batch, put_replica
+from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_batch, make_vehicle, rows_of
+from tests.engine.trust_rows import commit_result, outcomes_of
+from workunits.models import Audit, Batch, BatchProgress, ModelAdmission, VehiclePresence
 from workunits.pipeline import drain
 from workunits.pipeline.assemble import assemble_batch
 from workunits.pipeline.recover import cancel_batches, expire_overdue_leases, find_leftovers
+from workunits.pipeline.trust import fold_trust
 from workunits.pipeline.validate import validate_ready
 from workunits.store.board import read_open_batches
 from workunits.store.verdicts import list_batches_to_review
@@ -110,7 +114,8 @@ def test_rows_that_were_handed_out_as_provisional_are_audited_by_cars_after_the_
     auditor = Car()
     opened = later(settings.FLEET.audit_delay_seconds + settings.FLEET.audit_patience_seconds)
     assert [found.batch_id for found in read_open_batches()] == [batch.id]
-    (lease,) = auditor.lease(1, at=opened)
+    # Every other time a car looks from a random place on.
+    (lease,) = next(filter(None, (auditor.lease(1, at=opened + timedelta(minutes=n)) for n in range(60))))
     assert lease.replica.ref.batch_id == batch.id
     auditor.report_all(1.0, at=opened)
     validate_ready(now=opened)
@@ -124,3 +129,37 @@ def test_a_completed_batch_that_waited_for_its_audits_is_not_on_the_board():
     validate_ready(now=NOW)
     Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
     assert read_open_batches() == []
+
+
+def test_a_batch_that_waits_for_audits_of_a_model_that_was_revoked_is_cancelled_with_what_it_has():
+    waiting, done = make_audited_batch(units=1), make_audited_batch(units=1)
+    for batch in (waiting, done):
+        put_replica(batch)
+        ModelAdmission.objects.create(
+            model=batch.model, sha256=batch.model.blob_id, request={}, state="revoked", reason="bad", requested_at=NOW
+        )
+    validate_ready(now=NOW)
+    BatchProgress.objects.filter(batch=done).update(rows_final=2)
+    assert cancel_batches(now=NOW) == 1
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.outcome, waiting.status_reason) == ("cancelled", "partial", "the model was revoked")
+    assert Batch.objects.get(id=done.id).status == "finalizing"
+    assert find_leftovers(now=NOW).to_assemble == [done.id]
+
+
+def test_what_a_cancelled_batch_has_becomes_final_with_its_vehicles_next_passed_audit(monkeypatch):
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+    ended, running, car = make_audited_batch(units=1), make_audited_batch(units=1), make_vehicle()
+    commit_result(ended, car)
+    commit_result(running, car, drawn=True)
+    validate_ready(now=NOW)
+    Batch.objects.filter(id=ended.id).update(status="cancelling")
+    cancel_batches(now=NOW)
+    fold_trust(now=NOW)
+    assert outcomes_of(ended, car) == {}
+    commit_result(running, make_vehicle(), role=AUDIT, state="COMMITTED")
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert outcomes_of(ended, car) == outcomes_of(running, car) == {0: "final"}
+    assert BatchProgress.objects.get(batch=ended).rows_final == 2
+    assert Batch.objects.get(id=ended.id).status == "cancelled"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch, ModelAdmission, OnnxModel
@@ -109,10 +109,15 @@ def ask_again(sha256: str, *, now: datetime) -> int:
 
 
 def cancel_revoked_batches() -> int:
-    """Ask for the end of every batch whose model was revoked; return how many there were."""
+    """Ask for the end of every batch whose model was revoked; return how many there were.
+
+    One that only waits for audits is among them: nobody would run them any more.
+    """
     running = (BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
     revoked = Batch.objects.filter(
-        status__in=[status.value for status in running], model__admission__state=ModelAdmission.State.REVOKED
+        Q(status__in=[status.value for status in running])
+        | Q(status=BatchStatus.FINALIZING.value, progress__rows_final__lt=F("progress__rows_validated")),
+        model__admission__state=ModelAdmission.State.REVOKED,
     )
     return revoked.update(status=BatchStatus.CANCELLING.value, status_reason="the model was revoked")
 
