@@ -136,7 +136,13 @@ def test_a_batch_that_waits_for_audits_of_a_model_that_was_revoked_is_cancelled_
     for batch in (waiting, done):
         put_replica(batch)
         ModelAdmission.objects.create(
-            model=batch.model, sha256=batch.model.blob_id, request={}, state="revoked", reason="bad", requested_at=NOW
+            model=batch.model,
+            sha256=batch.model.blob_id,
+            request={},
+            state="revoked",
+            reason="bad",
+            requested_at=NOW,
+            decided_at=NOW,
         )
     validate_ready(now=NOW)
     BatchProgress.objects.filter(batch=done).update(rows_final=2)
