@@ -82,16 +82,21 @@ def _ending(name: str, makers: Mapping[str, NodeProto]) -> Ending:
         source = node.output[1] if node.op_type in _CLASSIFIERS else node.input[0]
         return Ending(kind="choice", scores=_score_names(source, makers))
     kind = _kind(node, makers)
-    # Counted from the front, the first axis is that of the rows.
-    axis = _attribute(node, "axis", -1) if node.op_type == "Softmax" else -1
-    axis = axis - 1 if axis > 0 else axis
     scores = names | _score_names(next(made for made in node.output if made in names), makers)
     return Ending(
         kind=kind,
-        axis=axis if is_same and kind == "softmax" else None,
+        axis=_row_axis(node) if is_same and kind == "softmax" else None,
         is_softmax=node.op_type == "Softmax",
         scores=frozenset(scores),
     )
+
+
+def _row_axis(node: NodeProto) -> int | None:
+    """Return the axis of shares in a row's shape; None for that of the rows, which is the first from the front."""
+    axis = int(_attribute(node, "axis", -1)) if node.op_type == "Softmax" else -1
+    if axis > 0:
+        return axis - 1
+    return axis or None
 
 
 def _walk_back(name: str, makers: Mapping[str, NodeProto]) -> tuple[NodeProto | None, set[str], bool]:
