@@ -232,6 +232,7 @@ class Migration(migrations.Migration):
                 ("output", models.CharField(max_length=200)),
                 ("tolerance", models.FloatField()),
                 ("observed_max", models.FloatField()),
+                ("cheaper_distance", models.FloatField(blank=True, null=True)),
                 ("samples", models.IntegerField()),
                 (
                     "source",
