@@ -6,6 +6,7 @@ the DETR family do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -88,7 +89,7 @@ def make_segmenter() -> onnx.ModelProto:
     return _model(made, "bench-segmenter", outputs)
 
 
-def _model(made: _Trunk, name: str, outputs: list[tuple[str, int, tuple[int, ...]]]) -> onnx.ModelProto:
+def _model(made: _Trunk, name: str, outputs: Sequence[tuple[str, int, tuple[int, ...]]]) -> onnx.ModelProto:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["rows", 3, SIDE, SIDE])
     values = [helper.make_tensor_value_info(value, kind, ["rows", *shape]) for value, kind, shape in outputs]
     return made.graph.model(name, inputs=[image], outputs=values)

@@ -47,7 +47,7 @@ def run_way(way: dict[str, Any]) -> None:
     joined = {
         name: np.concatenate(arrays) for name, arrays in zip(way["outputs"], zip(*blocks, strict=True), strict=True)
     }
-    np.savez(way["to"], **joined)
+    np.savez(way["to"], allow_pickle=False, **joined)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv  # type: ignore[import-untyped]
 
 from bench.numerics import UNIT_ROWS
 from bench.numerics.downgrade import DOWNGRADES
@@ -71,7 +71,7 @@ class Tally:
         specs = Specs.of(facts)
         entry: dict[str, object] = {
             "model": subject.name,
-            "comparators": " ".join(sorted({spec.comparator.value for spec in specs.across})),
+            "comparators": " ".join(sorted({str(spec.comparator) for spec in specs.across})),
             "tolerance": max(spec.tolerance for spec in specs.across if spec.comparator != "tokens"),
         }
         entry |= self._add_honest(subject, runtimes, folder, model, specs)

@@ -55,7 +55,9 @@ def measure(model_bytes: bytes, wanted: WantedRun, probe: MemoryProbe) -> ModelF
     seconds = time.perf_counter() - started
     memory_bytes = probe.peak_bytes()
     outputs = [_describe(out, array, wanted) for out, array in zip(wanted.outputs, first, strict=True)]
-    comparators.join_choices(outputs, wanted.endings, {out["name"] for out in wanted.outputs if out.get("comparator")})
+    comparators.join_choices(
+        outputs, wanted.endings, frozenset(out["name"] for out in wanted.outputs if out.get("comparator"))
+    )
     _check_comparators(outputs)
     _check_repeatable(names, first, second)
     del session, first, second

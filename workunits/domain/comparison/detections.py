@@ -58,7 +58,7 @@ def detection_distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]
         return np.zeros(len(a.scores))
     distance = _in_place(a, b, spec.tolerance)
     distance[_odd_entries_differ(first[spec.name], second[spec.name])] = np.inf
-    for index in np.flatnonzero((distance > 1.0) & np.isfinite(distance)):
+    for index in np.flatnonzero((distance > 1.0) & np.isfinite(distance)).tolist():
         there = _match(a.row(index), b.row(index), spec, length=a.scores.shape[1])
         back = _match(b.row(index), a.row(index), spec, length=a.scores.shape[1])
         # Any matching is proof; where two pairs are equally close, another may be found from the other side.
@@ -110,10 +110,14 @@ def _corners(column: Mapping[str, Floats], options: ComparatorOptions) -> Floats
 def _odd_entries_differ(a: Tensor, b: Tensor) -> Mask:
     """Return the rows whose entries with NaN or infinities differ in what is infinite where, in any order."""
     differ = np.zeros(len(a), dtype=np.bool_)
-    odd_a, odd_b = ((~np.isfinite(each)).any(axis=2) for each in (a, b))
-    for index in np.flatnonzero(odd_a.any(axis=1) | odd_b.any(axis=1)):
+    odd_a, odd_b = _odd_entries(a), _odd_entries(b)
+    for index in np.flatnonzero(odd_a.any(axis=1) | odd_b.any(axis=1)).tolist():
         differ[index] = _patterns(a[index][odd_a[index]]) != _patterns(b[index][odd_b[index]])
     return differ
+
+
+def _odd_entries(table: Tensor) -> Mask:
+    return np.asarray((~np.isfinite(table)).any(axis=2), dtype=np.bool_)
 
 
 def _patterns(entries: Tensor) -> list[bytes]:
@@ -212,12 +216,12 @@ def _from_dropped(own: _Side, other: _Side, spec: OutputSpec) -> Floats:
     """Return for each detection without a twin how far its score or an overlap is from what drops it on that side."""
     alone, rivals, threshold = own.alone, other.found, spec.options.iou_threshold
     cut = max(spec.options.score_threshold, other.cut)
-    distance = np.clip(alone.scores - cut, 0.0, None) / spec.tolerance
+    distance: Floats = np.clip(alone.scores - cut, 0.0, None) / spec.tolerance
     if threshold is None or not rivals.scores.size:
         return distance
     off = np.abs(_overlap(alone.boxes[:, None, :], rivals.boxes[None, :, :]) - threshold)
     off = np.where(alone.classes[:, None] == rivals.classes[None, :], off, np.inf).min(axis=1)
-    return np.minimum(distance, off / (OVERLAP_TOLERANCES * spec.tolerance))
+    return np.asarray(np.minimum(distance, off / (OVERLAP_TOLERANCES * spec.tolerance)), dtype=np.float64)
 
 
 def _drops(rivals: _Side, own: _Side, spec: OutputSpec) -> Mask:

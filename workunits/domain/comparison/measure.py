@@ -57,7 +57,7 @@ def _comparable(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) ->
     a, b = dict(first), dict(second)
     for spec in specs:
         name = spec.options.companion
-        if spec.comparator == Comparator.TOKENS and spec.options.sequential and name:
+        if spec.comparator == Comparator.TOKENS and spec.options.sequential and name in a:
             blank = not_comparable(first[spec.name], second[spec.name], first[name])
             a[name], b[name] = (np.where(blank, each.dtype.type(0), each) for each in (a[name], b[name]))
     return a, b
@@ -72,8 +72,8 @@ def _output_distance(a: Tensors, b: Tensors, spec: OutputSpec, specs: Sequence[O
     if spec.comparator == Comparator.EXACT or spec.tolerance <= 0:
         return np.where(equal, 0.0, np.inf)
     if spec.comparator == Comparator.TOKENS:
-        companion = next((other for other in specs if other.name == spec.options.companion), None)
-        scores = companion and Companion(spec=companion, a=a[companion.name], b=b[companion.name])
+        judge = next((other for other in specs if other.name == spec.options.companion), None)
+        scores = Companion(spec=judge, a=a[judge.name], b=b[judge.name]) if judge is not None else None
         return token_distance(a[spec.name], b[spec.name], spec, scores)
     return np.where(equal, 0.0, _number_distance(a[spec.name], b[spec.name], spec))
 
@@ -105,8 +105,8 @@ def _vector_distance(x: Floats, y: Floats, finite: Mask, spec: OutputSpec) -> Fl
     if spec.comparator == Comparator.DENSE:
         distance = np.maximum(distance, rows.point_distance(x, y, spec.tolerance))
     elif spec.comparator == Comparator.LOGITS:
-        by_class = (_classes_last(each, spec) for each in (x, y, finite))
-        distance = np.maximum(distance, ranking.class_distance(*by_class, spec.tolerance))
+        a, b, mask = (_classes_last(each, spec) for each in (x, y, finite))
+        distance = np.maximum(distance, ranking.class_distance(a, b, mask, spec.tolerance))
     return distance
 
 
@@ -114,8 +114,8 @@ def _probability_distance(x: Floats, y: Floats, spec: OutputSpec) -> Floats:
     distance = ranking.share_distance(x, y, spec.tolerance)
     if spec.options.softmax:
         share_min = ranking.SHARE_MIN_F16 if spec.dtype == "F16" else ranking.SHARE_MIN
-        shares = (_classes_last(each, spec) for each in (x, y))
-        distance = np.maximum(distance, ranking.score_distance(*shares, spec.tolerance, share_min))
+        a, b = _classes_last(x, spec), _classes_last(y, spec)
+        distance = np.maximum(distance, ranking.score_distance(a, b, spec.tolerance, share_min))
     return distance
 
 

@@ -43,13 +43,14 @@ def token_distance(a: Tensor, b: Tensor, spec: OutputSpec, companion: Companion 
     """Return how far from a tie the choices that differ were, in tolerances; the worst of each row."""
     unequal = differing(a, b)
     if companion is None:
-        return np.where(unequal.any(axis=(1, 2)), np.inf, 0.0)
+        return np.where(unequal.reshape(len(a), -1).any(axis=1), np.inf, 0.0)
     away = _away_from_tie(companion, spec).reshape(unequal.shape)
     if spec.options.sequential:
-        unequal = unequal & (np.cumsum(unequal, axis=2) == 1)
-        return np.where(unequal, away, 0.0).max(axis=(1, 2), initial=0.0)
+        unequal = _first(unequal)
+    farthest: Floats = np.where(unequal, away, 0.0).reshape(len(a), -1).max(axis=1, initial=0.0)
+    if spec.options.sequential:
+        return farthest
     allowed = max(1.0, TIED_RATIO_MAX * unequal[0].size) if len(unequal) else 1.0
-    farthest = np.where(unequal, away, 0.0).max(axis=(1, 2), initial=0.0)
     number = unequal.sum(axis=(1, 2))
     return np.maximum(farthest, np.where(number > 1, number / allowed, 0.0))
 
@@ -57,11 +58,17 @@ def token_distance(a: Tensor, b: Tensor, spec: OutputSpec, companion: Companion 
 def not_comparable(a: Tensor, b: Tensor, companion: Tensor) -> Mask:
     """Return where a companion follows from choices that have already diverged, in the companion's own shape."""
     unequal = differing(a, b)
-    after = (np.cumsum(unequal, axis=2) > 0) & ~(unequal & (np.cumsum(unequal, axis=2) == 1))
+    after = (np.cumsum(unequal, axis=2) > 0) & ~_first(unequal)
     flat = after.reshape(len(a), -1)
     width = companion[0].size if len(companion) else 0
     repeats = width // flat.shape[1] if flat.shape[1] else 0
     return np.repeat(flat, repeats, axis=1).reshape(companion.shape)
+
+
+def _first(unequal: Mask) -> Mask:
+    """Return the first divergence of each sequence only."""
+    first: Mask = unequal & (np.cumsum(unequal, axis=2) == 1)
+    return first
 
 
 def _away_from_tie(companion: Companion, spec: OutputSpec) -> Floats:
