@@ -349,7 +349,10 @@ def test_what_is_kept_survives_the_lease_s_own_deadline_and_a_stop(fleet: FakeFl
     assert fleet.syncs[-1]["returned"] == []
 
 
-@pytest.mark.parametrize(("limit", "left"), [("SECONDS_MAX", 0), ("UNITS_MAX", 2), ("BYTES_MAX", 2)])
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [("SECONDS_MAX", 0), ("BYTES_MAX", 2), pytest.param("UNITS_MAX", 2, marks=pytest.mark.slow)],
+)
 def test_what_is_kept_too_long_or_is_too_much_goes_back_the_oldest_first(
     fleet: FakeFleet, car: MakeCar, monkeypatch: pytest.MonkeyPatch, limit: str, left: int
 ) -> None:

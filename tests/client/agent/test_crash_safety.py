@@ -244,7 +244,16 @@ def test_a_stray_status_or_socket_of_a_killed_agent_is_no_obstacle(fleet: FakeFl
     assert Path(process.state / "status.json").exists()
 
 
-@pytest.mark.parametrize("fail_point", ["sync_answered:2", "keep_journaled", "settled_journaled:2", "sync_built:4"])
+@pytest.mark.parametrize(
+    "fail_point",
+    [
+        "keep_journaled",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("sync_answered:2", "settled_journaled:2", "sync_built:4")
+        ),
+    ],
+)
 def test_a_result_that_is_kept_outlives_a_kill_with_its_digest_and_sketch(
     fleet: FakeFleet, car_process: MakeProcess, fail_point: str
 ) -> None:
