@@ -50,3 +50,22 @@ def test_a_quorum_of_two_completes_a_batch_rightly_in_spite_of_a_cheater():
     assert (report["status"], report["rows_once"], report["file_rows_wrong"]) == ("completed", True, 0)
     assert (report["accepted_wrong"], report["rows_final"]) == (0.0, 12 * 8 * truth.UNIT_ROWS)
     assert report["outcomes"]["upload_204"] == report["reported"] > 2 * 12 * 8
+
+
+@pytest.mark.slow
+def test_audits_catch_colluders_take_back_what_they_made_up_and_leave_honest_cars_alone():
+    (report,) = run_scenarios(
+        HttpOptions(scenarios=("standard_colluding",), cars=12, units_per_car=36, inline=False, days_max=12)
+    )
+    assert report["complaints"] == []
+    assert report["problems"] == {}
+    assert (report["status"], report["rows_once"]) == ("completed", True)
+    assert (report["accepted_wrong"], report["file_rows_wrong"]) == (0.0, 0)
+    assert report["rows_final"] == 12 * 36 * truth.UNIT_ROWS
+    assert report["provisional_wrong"] > 0.0  # they did lie, and were believed for a while
+    assert report["resets"] > 0
+    assert report["honest_vehicles_reset"] == 0
+    assert report["detection_delay_units"] is not None
+    # Neither the wire's third answer nor the anchors were left out.
+    assert report["outcomes"]["keep"] > 0
+    assert report["anchor_runs"] > 0

@@ -126,8 +126,8 @@ class Books:
             " WHERE cardinality(s.resets) > 0"
         ):
             commits = _rows(
-                "SELECT batch_id, unit_number, attempt FROM vehicle_commit WHERE vehicle_id = %s AND committed_at <= %s"
-                " ORDER BY sequence",
+                "SELECT batch_id, unit_number, attempt FROM replica WHERE vehicle_id = %s AND committed_at <= %s"
+                " ORDER BY committed_at, sequence",
                 vehicle_id,
                 first_reset,
             )
@@ -172,6 +172,9 @@ def _count_work(batch_id: int) -> dict[str, Any]:
         batch_id,
     )[0]
     audits = dict(_rows("SELECT reason || '_' || state, count(*) FROM audit WHERE batch_id = %s GROUP BY 1", batch_id))
+    runs = dict(
+        _rows("SELECT reason || '_' || state, count(*) FROM anchor_run WHERE batch_id = %s GROUP BY 1", batch_id)
+    )
     resets, quarantined = _rows(
         "SELECT coalesce(sum(cardinality(resets)), 0), count(*) FILTER (WHERE state = 'quarantined')"
         " FROM vehicle_standing"
@@ -182,6 +185,7 @@ def _count_work(batch_id: int) -> dict[str, Any]:
         "units": units,
         "reported": reported,
         "anchor_runs": anchor_runs,
+        "anchor_runs_by_reason": runs,
         "audits": audits,
         "resets": resets,
         "quarantines": quarantined,

@@ -19,5 +19,6 @@ def seeded(seed: int) -> Iterator[None]:
         mock.patch("workunits.pipeline.draws._random", source),
         mock.patch("workunits.pipeline.dispatch._shuffle", source.shuffle),
         mock.patch("workunits.pipeline.drain._random", source.random),
+        mock.patch("workunits.pipeline.trust._random", source.random),
     ):
         yield

@@ -18,7 +18,8 @@ class HttpOptions:
         cars: how many, each of an owner of its own.
         units_per_car: how many units there are for each car.
         units_per_call: how many a car carries at a time.
-        unit_seconds: how long one takes a car, in virtual time; the default is 36 a day.
+        unit_seconds: how long one takes a car, in virtual time. An audit that no car settles in hours is an anchor's,
+            so a car should be back well before.
         days_max: after so many virtual days a run ends, whatever is unfinished.
         tick_seconds: how often the periodic tasks run, in virtual time, where beat would run them more often.
         anchors: whether an operator's machine is there.
@@ -29,8 +30,8 @@ class HttpOptions:
     scenarios: tuple[str, ...] = ()
     cars: int = 100
     units_per_car: int = 100
-    units_per_call: int = 6
-    unit_seconds: float = 2400.0
+    units_per_call: int = 2
+    unit_seconds: float = 1200.0
     days_max: float = 40.0
     tick_seconds: float = 900.0
     anchors: bool = True

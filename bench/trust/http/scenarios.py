@@ -41,19 +41,22 @@ class Scenario:
         """The fleet in words."""
         return " and ".join(f"{share:.0%} {who}" for who, share in self.adversaries.items()) or "honest"
 
-    @property
-    def bound(self) -> float:
-        """The expected share of wrong weight among final results: f/c; for a quorum q, that friends fill it: f**q."""
-        share = sum(self.adversaries.values())
+    def count(self, who: str, cars: int) -> int:
+        """Return how many of so many cars are adversaries of a kind: at least one."""
+        # One who agrees with himself only is no ring.
+        return max(2 if who == "colluding" else 1, round(self.adversaries[who] * cars))
+
+    def bound(self, cars: int) -> float:
+        """Return the expected share of wrong weight among final results: f/c; that friends fill a quorum q: f**q."""
+        share = sum(self.count(who, cars) for who in self.adversaries) / cars
         return expected_wrong_share(self.level, share) if is_audited(self.level) else share**self.quorum
 
     def cast(self, cars: int, rng: random.Random) -> list[Honest]:
         """Return a behaviour for each car, adversaries among the others at random; at least one of each kind."""
         makers = _makers()
         chosen: list[str] = []
-        for who, share in self.adversaries.items():
-            # One who agrees with himself only is no ring.
-            chosen += [who] * max(2 if who == "colluding" else 1, round(share * cars))
+        for who in self.adversaries:
+            chosen += [who] * self.count(who, cars)
         chosen += ["honest"] * (cars - len(chosen))
         rng.shuffle(chosen)
         return [
