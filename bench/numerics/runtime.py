@@ -62,7 +62,7 @@ class Runtimes:
 
     def _install(self, wanted: str) -> None:
         target = self._folder / "runtime"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--no-deps", "--target", str(target)]
         try:
             done = subprocess.run(
                 [*command, f"onnxruntime=={wanted}"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -167,6 +168,44 @@ def test_a_decision_is_the_only_largest_clique_whatever_the_order(positions, quo
         assert verdict.canonical is not None
         assert permuted.canonical is not None
         assert abs(positions[verdict.canonical] - positions[order[permuted.canonical]]) <= 1
+
+
+@given(data=st.data(), count=st.integers(1, 7), quorum=st.integers(1, 5))
+def test_any_distances_give_the_medoid_of_the_one_largest_clique_whatever_the_order(data, count, quorum):
+    """Distances need obey no geometry: two comparators, or two rows, may disagree about who is near whom."""
+    pairs = list(combinations(range(count), 2))
+    # All different, so that there is only one medoid.
+    drawn = data.draw(st.lists(st.integers(0, 500), min_size=len(pairs), max_size=len(pairs), unique=True))
+    far = {pair: step / 100 for pair, step in zip(pairs, drawn, strict=True)}
+    order = data.draw(st.permutations(range(count)))
+
+    def distance(i: int, j: int) -> float:
+        return 0.0 if i == j else far[min(i, j), max(i, j)]
+
+    verdict = group_outputs([1] * count, distance, quorum)
+    permuted = group_outputs([1] * count, lambda i, j: distance(order[i], order[j]), quorum)
+    cliques = [
+        set(group)
+        for size in range(1, count + 1)
+        for group in combinations(range(count), size)
+        if all(far[pair] <= 1 for pair in combinations(group, 2))
+    ]
+    largest = [clique for clique in cliques if len(clique) == max(map(len, cliques))]
+    assert verdict.decided == permuted.decided == (len(largest) == 1 and len(largest[0]) >= quorum)
+    if not verdict.decided:
+        return
+    sums = {i: sum(distance(i, j) for j in largest[0]) for i in largest[0]}
+    assert verdict.canonical is not None
+    assert permuted.canonical is not None
+    assert sums[verdict.canonical] == pytest.approx(min(sums.values()))
+    assert sums[order[permuted.canonical]] == pytest.approx(min(sums.values()))
+    assert largest[0] <= set(verdict.valid)
+    placed = [*verdict.valid, *verdict.invalid, *verdict.inconclusive]
+    assert sorted(placed) == list(range(count))
+    for index in range(count):
+        away = distance(verdict.canonical, index)
+        expected = verdict.valid if away <= 1 else verdict.invalid if away >= 4 else verdict.inconclusive
+        assert index in expected
 
 
 @pytest.mark.parametrize(
