@@ -62,10 +62,10 @@ class Runtimes:
 
     def _install(self, wanted: str) -> None:
         target = self._folder / "runtime"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--no-deps", "--target", str(target)]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--no-deps"]
         try:
             done = subprocess.run(
-                [*command, f"onnxruntime=={wanted}"],
+                [*command, "--target", str(target), f"onnxruntime=={wanted}"],
                 capture_output=True,
                 text=True,
                 check=False,

@@ -33,7 +33,8 @@ class OnnxModel(models.Model):
     """An admitted ONNX model: a row exists only after every check and the dry run passed.
 
     `inputs`: `[{"name", "dtype", "shape"}]`, one row each (no leading row dimension).
-    `outputs`: the same plus `"comparator"` (`exact logits embedding dense`) and `"tolerance"` (relative L2; 0: exact).
+    `outputs`: the same plus `"comparator"`, `"tolerance"` (0: exact) and perhaps `"options"`, as
+    docs/reference/comparators.md has them; the tolerance is the cap, or what was stated: see `ModelTolerance`.
     `flops_per_row` is counted after graph optimisation; `memory_bytes` is the dry run's peak at `batch_rows` rows.
     """
 
