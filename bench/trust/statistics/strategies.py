@@ -1,4 +1,4 @@
-"""What simulated owners do: honest ones, faulty machines, and some thirty ways to cheat.
+"""What simulated owners do: honest ones, faulty machines, and some forty ways to cheat.
 
 A strategy sees what its vehicle's record says, which is more than any owner is told: its accepted weight, how many of
 its wrong results are still provisional, and every reset as it happens. It says for each result of a report whether it
