@@ -98,6 +98,27 @@ def test_what_the_victim_would_have_dropped_is_excused_with_it() -> None:
     assert compare(table(rival), table(rival, freed), iou_threshold=0.5) > 4
 
 
+def test_no_more_than_two_of_a_row_are_excused() -> None:
+    """Each of these was nearly dropped; that all were is no coincidence."""
+    weak = [(50 * place, 0, 50 * place + 20, 20, 0.3001, 1) for place in range(4)]
+    assert compare(table(DOG, *weak[:2]), table(DOG), score_threshold=0.3) < 1
+    assert compare(table(DOG, *weak), table(DOG), score_threshold=0.3) == 2.0
+
+
+def test_only_a_rival_with_a_better_score_drops_a_detection() -> None:
+    weaker = (0, 0, 100, 100, 0.7, 1)
+    victim = (0, 0, 100, 50.01, 0.8, 1)
+    assert compare(table(weaker, victim), table(weaker), iou_threshold=0.5) > 4
+
+
+def test_a_list_filled_with_one_detection_agrees_with_nothing_else() -> None:
+    random = np.random.default_rng(5)
+    corners = random.uniform(0, 100, size=(LENGTH, 2))
+    crowd = [(x, y, x + 60, y + 60, 0.9 - 0.1 * place, 1) for place, (x, y) in enumerate(corners)]
+    assert compare(table(*crowd), table(*[crowd[0]] * LENGTH), iou_threshold=0.5) > 2
+    assert compare(table(*crowd), table(*[crowd[0]] * LENGTH)) > 4
+
+
 def test_a_duplicate_has_no_twin() -> None:
     assert compare(table(DOG, CAT), table(DOG, CAT, CAT)) > 4
 

@@ -67,6 +67,24 @@ def test_a_model_without_a_calibration_is_compared_as_its_description_says() -> 
     assert tolerance(make_batch()) == 1e-4
 
 
+def test_an_admitted_model_is_compared_by_what_was_measured_of_it(tmp_path) -> None:
+    from bench.models.selftest import make_convolution
+    from workunits.models import OnnxModel, Project
+    from workunits.pipeline.intake import admit_model
+
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_convolution()[0].SerializeToString())
+    project = Project.objects.create(name="research")
+    model = admit_model(project_id=project.pk, name="convolution", path=path, now=NOW)
+    (row,) = model.tolerances.all()
+    assert (row.output, row.comparison_class, row.source, row.samples) == ("logits", "", "admission", 32)
+    assert row.cheaper_distance is not None
+    assert row.observed_max * 10 <= row.tolerance < row.cheaper_distance / 4
+    found = make_batch()
+    Batch.objects.filter(id=found.id).update(model=OnnxModel.objects.get(id=model.pk))
+    assert tolerance(found) == row.tolerance < model.outputs[0]["tolerance"]
+
+
 def test_a_class_has_its_own_tolerance_or_else_the_general_one(batch) -> None:
     calibrate(batch, ARM, 3e-5)
     assert [tolerance(batch, name) for name in ("", X86, ARM)] == [1e-5, 1e-5, 3e-5]

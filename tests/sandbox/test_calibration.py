@@ -76,6 +76,21 @@ def test_half_precision_has_wider_bounds_and_8_bits_below_it(tmp_path) -> None:
     assert 4 * row["tolerance"] <= row["cheaper_distance"]
 
 
+def test_numbers_that_index_in_hidden_ways_become_zeros(tmp_path) -> None:
+    """A float that is cast to an index: nothing tells its bound."""
+    model = model_of(
+        [
+            helper.make_node("Cast", ["x"], ["where"], to=TensorProto.INT64),
+            helper.make_node("GatherElements", ["x", "where"], ["moved"], axis=1),
+            helper.make_node("MatMul", ["moved", "w"], ["y"]),
+        ],
+        inputs=[vector("x", "rows", 1)],
+        constants={"w": np.ones((1, 3), np.float32)},
+    )
+    (row,) = examine(tmp_path, model).tolerances
+    assert (row["observed_max"], row["tolerance"]) == (0.0, 1e-5)
+
+
 # -- the cheaper model -----------------------------------------------------------------------------------------------
 
 

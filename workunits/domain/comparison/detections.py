@@ -25,6 +25,10 @@ OVERLAP_TOLERANCES: Final = 10.0
 # A box thinner than this share of the row's median box is widened to it: rounding could move it off itself otherwise.
 EXTENT_FLOOR_RATIO: Final = 1e-3
 EXTENT_MAX: Final = 1e100
+# So many of a row may be without a twin. More is no coincidence: whoever knows the true list could lay false boxes just
+# so that each of them seems nearly dropped.
+ALONE_MAX: Final = 2.0
+ALONE_RATIO_MAX: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +206,14 @@ def _without_twin(a: _Side, b: _Side, spec: OutputSpec) -> float:
 
     One that was kept here by a hair may have dropped others here, which the other side kept: they are excused with it.
     """
+    allowed = max(ALONE_MAX, ALONE_RATIO_MAX * a.length)
+    number = max(a.without_twin.sum(), b.without_twin.sum())
+    if number > allowed:
+        return max(float(number) / allowed, _clearest(a, b, spec))
+    return _clearest(a, b, spec)
+
+
+def _clearest(a: _Side, b: _Side, spec: OutputSpec) -> float:
     far_a, far_b = _from_dropped(a, b, spec), _from_dropped(b, a, spec)
     drops_a, drops_b = _drops(b, a, spec), _drops(a, b, spec)
     while True:
@@ -220,7 +232,10 @@ def _from_dropped(own: _Side, other: _Side, spec: OutputSpec) -> Floats:
     if threshold is None or not rivals.scores.size:
         return distance
     off = np.abs(_overlap(alone.boxes[:, None, :], rivals.boxes[None, :, :]) - threshold)
-    off = np.where(alone.classes[:, None] == rivals.classes[None, :], off, np.inf).min(axis=1)
+    is_rival = (alone.classes[:, None] == rivals.classes[None, :]) & (
+        rivals.scores[None, :] >= alone.scores[:, None] - spec.tolerance
+    )
+    off = np.where(is_rival, off, np.inf).min(axis=1)
     return np.asarray(np.minimum(distance, off / (OVERLAP_TOLERANCES * spec.tolerance)), dtype=np.float64)
 
 
