@@ -168,12 +168,23 @@ class HalfPrecision(Honest):
 
 
 class KernelBug(Honest):
-    """An honest car of a class whose runtime computes wrongly, always and everywhere alike."""
+    """An honest car of a class whose runtime computes wrongly from an update on, in all cars alike, until it is mended.
+
+    A class that was wrong from its first unit on would never be believed, and no alarm would excuse it.
+    """
 
     is_adversary = True
+    update_after = 30
+
+    def __init__(self, comparison_class: str, rng: random.Random) -> None:
+        super().__init__(comparison_class, rng)
+        self.is_mended = False
+        self._computed = 0
 
     def right(self, work: Work) -> Rows:
-        """Return what the broken kernel says."""
+        """Return what the kernel of the day says."""
         outputs = super().right(work)
-        outputs[:, ::4] *= np.float32(1.02)
+        self._computed += 1
+        if self._computed > self.update_after and not self.is_mended:
+            outputs[:, ::4] *= np.float32(1.02)
         return outputs

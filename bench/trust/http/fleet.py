@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, Final
 
 from bench.trust.http import world
-from bench.trust.http.behaviours import Experience, Honest
+from bench.trust.http.behaviours import Experience, Honest, KernelBug
 from bench.trust.http.books import Books
 from bench.trust.http.car import Car, Depot
 from bench.trust.http.clock import VirtualClock
@@ -20,6 +20,7 @@ from bench.trust.http.scenarios import Scenario
 DAY_SECONDS: Final = 86_400.0
 # A car that found nothing calls again after this; the product asks for a minute, and nothing would happen in it.
 IDLE_SECONDS: Final = 1800.0
+OPERATOR_SECONDS: Final = 6 * 3600.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,13 +45,16 @@ class Fleet:
         self._order = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._identities = count(1)
-        for index, behaviour in enumerate(scenario.cast(options.cars, self._rng)):
+        self._behaviours = scenario.cast(options.cars, self._rng)
+        for index, behaviour in enumerate(self._behaviours):
             # Every home has a network of its own, all of them public.
             self._join(behaviour, address=f"45.{index // 200}.{index % 200}.7", is_back=0)
         if options.anchors:
             self._repeat(self._run_anchor, options.tick_seconds)
         for task, seconds in _list_periodic_tasks():
             self._repeat(task, max(seconds, options.tick_seconds))
+        self._repeat(self._operate, OPERATOR_SECONDS)
+        self.alarms = 0
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Let time pass until the run is over or its days are."""
@@ -70,6 +74,18 @@ class Fleet:
             self._at(self.clock.seconds + seconds, act)
 
         self._at(seconds, act)
+
+    def _operate(self) -> None:
+        """Do what an operator does about an alarm: have the runtime mended, and let the batch go on."""
+        from workunits.models import Batch
+        from workunits.pipeline.intake import resume_batch
+
+        for batch in Batch.objects.filter(status="paused"):
+            self.alarms += 1
+            for behaviour in self._behaviours:
+                if isinstance(behaviour, KernelBug):
+                    behaviour.is_mended = True
+            resume_batch(project_id=batch.project_id, batch_public_id=batch.public_id)
 
     def _run_anchor(self) -> None:
         """Let the operator's machine run all that waits; it says that it is there even where nothing does."""
