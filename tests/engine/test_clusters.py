@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.engine.factories import NOW, Car, make_batch, make_owner, make_vehicle, rows_of
 from workunits.domain.clusters import registration_window
-from workunits.models import Batch, ClusterEdge, Owner, OwnerCluster, OwnerNetwork, Vehicle, VehiclePresence
+from workunits.models import Audit, Batch, ClusterEdge, Owner, OwnerCluster, OwnerNetwork, Vehicle, VehiclePresence
 from workunits.pipeline import clusters
 from workunits.pipeline.clusters import (
     OwnerUnknown,
@@ -24,6 +24,7 @@ from workunits.pipeline.clusters import (
     note_network,
     part_owners,
 )
+from workunits.selectors.clusters import list_frequent_pairs
 from workunits.store.board import read_open_batches
 from workunits.store.clusters import count_active_clusters
 
@@ -82,7 +83,7 @@ def test_owners_who_registered_within_a_day_on_one_network_are_one_cluster():
         (second.id, third.id, "network_and_time"),
     ]
     assert set(clustered().values()) == {first.id}
-    assert ClusterEdge.objects.first().expires_at == NOW + timedelta(days=30)
+    assert set(ClusterEdge.objects.values_list("expires_at", flat=True)) == {NOW + timedelta(days=30)}
 
 
 def test_cars_with_one_installations_mark_are_one_cluster_only_on_one_network():
@@ -178,6 +179,45 @@ def test_owners_paid_to_one_account_are_one_cluster():
     link_payouts([(second.id, first.id)], now=NOW)
     assert compute_clusters(now=NOW) == 2
     assert edges() == [(first.id, second.id, "payout")]
+
+
+def met(batch: Batch, primary: Car, auditor: Car, times: int, *, reason: str = "drawn") -> None:
+    Audit.objects.bulk_create(
+        Audit(
+            batch=batch,
+            unit_number=number,
+            vehicle=primary.vehicle,
+            owner_id=primary.owner_id,
+            sequence=number + 1,
+            level=2,
+            weight_microcredits=1,
+            reason=reason,
+            needs="car",
+            state="passed",
+            created_at=NOW,
+            opens_at=NOW,
+            resolved_at=NOW,
+            auditor_vehicle_id=auditor.vehicle.id,
+            auditor_owner_id=auditor.owner_id,
+        )
+        for number in range(times)
+    )
+
+
+def test_pairs_that_meet_far_more_often_than_chance_explains_are_shown_to_operators():
+    batch = make_batch()
+    friend, partner, *others = (Car() for _ in range(12))
+    met(batch, friend, partner, 3)
+    met(batch, partner, friend, 3)
+    met(batch, friend, partner, 5, reason="auditing")  # the other side of an audit that is counted already
+    for one, other in zip(others, others[1:] + others[:1], strict=True):
+        met(batch, one, other, 1)
+    met(batch, others[0], others[5], 3)
+    (pair,) = list_frequent_pairs(now=NOW + timedelta(days=1))
+    assert {pair.first, pair.second} == {friend.vehicle.owner.public_id, partner.vehicle.owner.public_id}
+    # Six of the nineteen audits; each of the two has six of their thirty-eight sides.
+    assert (pair.audits, pair.expected) == (6, pytest.approx(6 * 6 / 38))
+    assert list_frequent_pairs(now=NOW + timedelta(days=31)) == []
 
 
 def test_a_cluster_is_active_while_one_of_its_cars_may_work_and_was_heard_of():
