@@ -29,7 +29,7 @@ from tests.client.support import (
 )
 
 MakeCar = Callable[..., Car]
-SLOW = {"simulation": {"speed": 0.2}}
+SLOW = {"simulation": {"speed": 0.05}}
 
 
 def runner_pid(car: Car) -> int:

@@ -26,7 +26,7 @@ from tests.client.support import (
 )
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.2\n"
+SLOW = "[simulation]\nspeed = 0.05\n"
 SMALL, LARGE = 8, 2
 # Short absences of known length, every second of an agent's life.
 # Most of the time is slept, so that the unit takes some seconds on a quiet machine as on a busy one.
