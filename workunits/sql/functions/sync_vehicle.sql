@@ -31,7 +31,6 @@ AS $function$
 DECLARE
     in_batch_id bigint;
     in_cursor integer;
-    in_turn integer;
     found_count integer;
 BEGIN
     RETURN QUERY
@@ -39,11 +38,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    FOR this_turn IN 1 .. cardinality(in_lease_batches) LOOP
+    FOR in_turn IN 1 .. cardinality(in_lease_batches) LOOP
         EXIT WHEN in_wanted <= 0;
-        in_turn := this_turn;
-        in_batch_id := in_lease_batches[this_turn];
-        in_cursor := in_lease_cursors[this_turn];
+        in_batch_id := in_lease_batches[in_turn];
+        in_cursor := in_lease_cursors[in_turn];
         RETURN QUERY
 {lease_replicas};
         GET DIAGNOSTICS found_count = ROW_COUNT;
