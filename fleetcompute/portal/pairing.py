@@ -96,7 +96,7 @@ def _has_guessed_too_often(owner: Owner) -> bool:
         return int(cache.get(_cache_name(owner), 0)) >= WRONG_CODES_MAX
     except (RedisError, OSError) as problem:
         log.warning("no car can be paired, the cache does not answer: %s", problem)
-        raise GuessesNotCounted(_("Codes cannot be checked at the moment; try again in a minute.")) from problem
+        raise GuessesNotCounted from problem
 
 
 def _note_wrong_code(owner: Owner) -> None:

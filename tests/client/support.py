@@ -168,7 +168,7 @@ def endless_model() -> bytes:
 
 
 def slow_model() -> bytes:
-    """Return the linear model, a thousand times slower: some milliseconds a block whatever the machine does."""
+    """Return the linear model, a thousand times slower: half a millisecond a block, or several on a busy machine."""
     return looping_model(2000)
 
 

@@ -33,7 +33,7 @@ from tests.client.support import (
 )
 
 MakeCar = Callable[..., Car]
-SLOW = {"simulation": {"speed": 0.2}}
+SLOW = {"simulation": {"speed": 0.05}}
 
 
 def runner_pid(car: Car) -> int:
@@ -507,7 +507,7 @@ def test_retry_after_is_a_floor_for_the_next_sync(fleet: FakeFleet, car: MakeCar
     worker.step(began + 0.1)
     worker.step(began + 29.9)
     assert fleet.syncs == []
-    worker.step(began + 33.0)  # the jitter on top is at most two seconds
+    worker.step(began + 32.2)  # the refusal was settled at 0.1, and the jitter on top is at most two seconds
     assert len(fleet.syncs) == 1
 
 
@@ -522,7 +522,7 @@ def test_a_body_that_was_too_large_is_followed_by_smaller_ones(fleet: FakeFleet,
     fleet.refuse_next.append(("sync", Refused(413, "body_too_large")))
     worker.step(began + 1001.0)
     worker.step(began + 1001.0)
-    worker.step(began + 1004.0)  # after the longest pause of a first failure
+    worker.step(began + 1003.0)
     assert len(fleet.syncs[-1]["commitments"]) == 2
     assert len(fleet.syncs[-1]["held"]) == 2
 

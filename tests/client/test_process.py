@@ -24,7 +24,7 @@ from tests.client.support import (
 )
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.2\n"
+SLOW = "[simulation]\nspeed = 0.05\n"
 
 
 def running_runner(process: CarProcess) -> int:

@@ -87,7 +87,7 @@ def test_a_model_the_repository_does_not_list_is_neither_fetched_nor_run(fleet: 
 def test_a_model_that_leaves_the_repository_is_stopped_in_the_middle_of_a_unit(fleet: FakeFleet, car: MakeCar) -> None:
     add_slow_units(fleet, 1, rows=2000)
     gate = ScriptedGate(word=Word.ADMITTED)
-    worker = car(gate=gate, simulation={"speed": 0.2})
+    worker = car(gate=gate, simulation={"speed": 0.05})
     worker.step_until(lambda: worker.parts.workshop.rows_done > 0)
     gate.word = Word.REFUSED
     worker.step()
@@ -98,7 +98,7 @@ def test_a_model_that_leaves_the_repository_is_stopped_in_the_middle_of_a_unit(f
 
 def test_after_three_crashes_a_model_is_refused_and_others_are_not(fleet: FakeFleet, car: MakeCar) -> None:
     add_slow_units(fleet, 5, rows=2000)
-    worker = car(simulation={"speed": 0.2})
+    worker = car(simulation={"speed": 0.05})
     model = fleet.units[0].contract["model"]["sha256"]
     for crashes in (1, 2, 3):
         worker.step_until(lambda: worker.parts.workshop.rows_done > 0)

@@ -26,7 +26,7 @@ from tests.client.support import (
 )
 
 MakeCar = Callable[..., Car]
-SLOW = {"simulation": {"speed": 0.2}}
+SLOW = {"simulation": {"speed": 0.05}}
 
 
 class Recorder:

@@ -27,11 +27,10 @@ from tests.client.support import (
 )
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.2\n"
+# Most of the time is slept, so that a unit takes some seconds on a quiet machine as on a busy one.
+SLOW = "[simulation]\nspeed = 0.05\n"
 SMALL, LARGE = 8, 2
 # Short absences of known length, every second of an agent's life.
-# Most of the time is slept, so that the unit takes some seconds on a quiet machine as on a busy one.
-VERY_SLOW = "[simulation]\nspeed = 0.05\n"
 AWAY = str([[second + 0.6, second + 0.8] for second in range(60)])
 
 CHAINS = {
@@ -155,7 +154,7 @@ def test_a_unit_interrupted_ten_times_has_the_bytes_of_one_that_was_not(
 ) -> None:
     """Absences, kill -9 from outside and at a fail point, and SIGTERM, in turn; the same unit is then run at one go."""
     add_slow_units(fleet, 1, rows=400)
-    process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{VERY_SLOW}')
+    process = car_process(f'on_stop = "keep"\n[vehicle]\nhand_back = false\naway = {AWAY}\n{SLOW}')
     before = 0
     for turn in range(10):
         process.start(fail_point="block_done" if turn % 4 == 3 else "")

@@ -25,7 +25,7 @@ from tests.client.support import (
 )
 
 MakeCar = Callable[..., Car]
-SLOW: dict[str, Any] = {"simulation": {"speed": 0.2}}
+SLOW: dict[str, Any] = {"simulation": {"speed": 0.05}}
 KEEPS: dict[str, Any] = {"vehicle": {"hand_back": False}, **SLOW}
 
 

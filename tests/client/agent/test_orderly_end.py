@@ -18,7 +18,7 @@ from tests.client.fake_fleet import FakeFleet
 from tests.client.support import CarProcess, add_slow_units, add_units, assert_all_right, is_running, wait_until
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.2\n"
+SLOW = "[simulation]\nspeed = 0.05\n"
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_a_running_agents_document_has_exactly_the_documented_members(
     fleet: FakeFleet, car_process: MakeProcess
 ) -> None:
     add_slow_units(fleet, 2, rows=2000)
-    process = car_process("[simulation]\nspeed = 0.2\n").start()
+    process = car_process("[simulation]\nspeed = 0.05\n").start()
     path = process.state / "status.json"
     wait_until(lambda: path.exists() and json.loads(path.read_text())["state"] == "working")
     shown = json.loads(path.read_text())

@@ -22,7 +22,7 @@ from tests.client.fake_fleet import FakeFleet
 from tests.client.support import CarProcess, add_slow_units, add_units, assert_all_right, wait_until
 
 MakeProcess = Callable[..., CarProcess]
-SLOW = "[simulation]\nspeed = 0.2\n"
+SLOW = "[simulation]\nspeed = 0.05\n"
 PASSWORD = "correct-horse-battery"
 
 

@@ -18,7 +18,7 @@ from tests.client.support import CLIENT_ROOT, contract_of, is_running, process_s
 
 ROWS = 800
 # A runner that sleeps for most of the time: it is still at work when a test that was held up comes to interrupt it.
-SPEED = 0.02
+SPEED = 0.01
 PROJECT_ROOT = CLIENT_ROOT.parent
 # An agent that gives one unit to one runner and says how far it is; to be killed.
 AGENT = """

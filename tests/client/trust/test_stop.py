@@ -42,7 +42,7 @@ class Working:
         self.trust = CarGate(folder, trusted_fleet, wall=lambda: time.time() + self.shift_seconds, refresh_seconds=1.0)
         self.fleet, source = fleet, Bound()
         add_slow_units(fleet, 1, rows=4000)
-        self.car = car(gate=self.trust.gate, source=source, simulation={"speed": 0.2})
+        self.car = car(gate=self.trust.gate, source=source, simulation={"speed": 0.05})
         parts = self.car.parts
         source.watcher = self.watcher = Watcher(
             source=FakeSource(),

@@ -41,7 +41,6 @@ DECLARE
     in_start integer;
     in_known integer;
     in_audits_by timestamptz;
-    in_turn integer;
     found_count integer;
 BEGIN
     RETURN QUERY
@@ -49,14 +48,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    FOR this_turn IN 1 .. cardinality(in_lease_batches) LOOP
+    FOR in_turn IN 1 .. cardinality(in_lease_batches) LOOP
         EXIT WHEN in_wanted <= 0;
-        in_turn := this_turn;
-        in_batch_id := in_lease_batches[this_turn];
-        in_cursor := in_lease_cursors[this_turn];
-        in_start := in_lease_starts[this_turn];
-        in_known := in_lease_knowns[this_turn];
-        in_audits_by := in_lease_audits_by[this_turn];
+        in_batch_id := in_lease_batches[in_turn];
+        in_cursor := in_lease_cursors[in_turn];
+        in_start := in_lease_starts[in_turn];
+        in_known := in_lease_knowns[in_turn];
+        in_audits_by := in_lease_audits_by[in_turn];
         IF in_known > 0 THEN
             RETURN QUERY
 {lease_known};
