@@ -324,6 +324,20 @@ def test_a_result_dropped_without_blame_is_taken_back_alone():
     assert VehicleTrust.objects.get(vehicle=car, model_id=0, comparison_class="").weight_microcredits == 50
 
 
+def test_a_dropped_result_is_taken_back_also_where_a_former_commitment_to_its_unit_was():
+    batch, car = make_audited_batch(units=1), make_vehicle()
+    commit_result(batch, car, 1.00025, drawn=True)
+    validate_ready(now=NOW)
+    (audit,) = audits_of(batch)
+    Revocation.objects.create(
+        batch_id=batch.id, unit_number=0, owner_id=car.owner_id, vehicle=car, sequence=0, audit_id=audit.id,
+        created_at=NOW, done_at=NOW,
+    )  # fmt: skip
+    lose_audit(batch, 0)
+    apply_revocations(now=NOW)
+    assert states(batch, car) == {0: "REVOKED"}
+
+
 def test_a_final_result_that_an_anchor_finds_wrong_is_replaced_and_stays_paid():
     batch, car = work(units=3, drawn=(2,), wrong=(0,))
     assert outcomes_of(batch, car) == dict.fromkeys(range(3), "final")

@@ -85,13 +85,17 @@ outcomes AS (
     SELECT * FROM opened WHERE state <> 'open' UNION ALL SELECT * FROM resolved WHERE state <> 'open'
 ),
 dropped AS (
-    -- Taken back without blame: nobody can say that it is right.
-    INSERT INTO revocation (batch_id, unit_number, owner_id, vehicle_id, sequence, audit_id, created_at)
+    -- Taken back without blame: nobody can say that it is right. A unit that its owner was given again may have a row of
+    -- his former commitment: the later one takes its place.
+    INSERT INTO revocation AS held (batch_id, unit_number, owner_id, vehicle_id, sequence, audit_id, created_at)
     SELECT %(batch_id)s, o.unit_number, o.owner_id, o.vehicle_id, o.sequence, o.id, %(now)s
     FROM outcomes o
     JOIN told t ON t.unit_number = o.unit_number AND t.owner_id = o.owner_id AND t.reason = o.reason
     WHERE t.drops_result
-    ON CONFLICT (batch_id, unit_number, owner_id) DO NOTHING
+    ON CONFLICT (batch_id, unit_number, owner_id) DO UPDATE
+    SET vehicle_id = EXCLUDED.vehicle_id, sequence = EXCLUDED.sequence, audit_id = EXCLUDED.audit_id,
+        created_at = EXCLUDED.created_at, done_at = NULL
+    WHERE (held.vehicle_id, held.sequence) <> (EXCLUDED.vehicle_id, EXCLUDED.sequence)
 ),
 known AS (
     INSERT INTO trust_event (vehicle_id, at, kind, level, sequence, batch_id, unit_number, detail)
