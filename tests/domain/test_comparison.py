@@ -88,6 +88,18 @@ def test_a_row_that_cancels_to_nearly_zero_is_measured_by_the_other_rows():
     assert distance(nearly, other, "dense") > 4
 
 
+@pytest.mark.parametrize("comparator", FLOAT_COMPARATORS)
+def test_a_row_that_is_zero_on_one_side_only_is_measured_by_those_that_are_not_zero(comparator):
+    """Behind a ReLU most rows are zero, and which side of zero one falls on is a matter of rounding."""
+    rows = np.zeros((9, 4))
+    rows[:3] = np.random.default_rng(1).random((3, 4)) + 1
+    nearly = rows.copy()
+    nearly[7, 2] = 1e-8
+    assert 0 < distance(rows, nearly, comparator) < 1
+    nearly[7, 2] = 1e-2
+    assert distance(rows, nearly, comparator) > 4
+
+
 def test_nobody_raises_the_floor_with_his_own_output():
     honest = np.vstack([np.full((1, 4), 1e-3), np.ones((2, 4))])
     liar = np.vstack([np.full((1, 4), 2e-3), np.full((2, 4), 1e9)])

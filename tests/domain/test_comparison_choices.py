@@ -174,6 +174,17 @@ def test_a_label_of_any_name_flips_only_near_a_tie() -> None:
         assert (compare(*sides, LABEL, scores)[0] <= 1) is agrees
 
 
+def test_a_choice_among_scores_that_are_nearly_nothing_is_measured_by_the_other_rows() -> None:
+    scores = np.vstack([np.zeros((1, 6)), np.random.default_rng(1).normal(size=(8, 6)) * 5])
+    other = scores.copy()
+    other[0, 3] = 1e-9
+    first = {"label": scores.argmax(axis=1), "scores": scores}
+    second = {"label": other.argmax(axis=1), "scores": other}
+    assert max(compare(first, second, LABEL, {**SCORES, "dtype": "F64"})) < 1
+    other[0, 3] = 1.0
+    assert max(compare(first, second, LABEL, {**SCORES, "dtype": "F64"})) > 4
+
+
 def test_masked_scores_are_no_rivals() -> None:
     scores = np.array([[5.0, -np.inf, -np.inf, -np.inf, -np.inf, -np.inf]])
     sides = ({"label": np.array([label]), "scores": scores} for label in (0, 1))

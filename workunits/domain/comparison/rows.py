@@ -27,12 +27,16 @@ def scale_down(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 def floored(norm_x: Floats, norm_y: Floats) -> Floats:
     """Return what differences are measured against: the larger norm, but not below the floor.
 
-    The floor takes the lesser median, so that nobody raises it with his own output.
+    The floor takes the lesser median, so that nobody raises it with his own output. Of rows that are not zero: behind a
+    ReLU most may be, and one that is zero on one side only is no larger a difference for that.
     """
-    if not norm_x.size:
-        return norm_x
-    floor = NORM_FLOOR_RATIO * min(np.median(norm_x), np.median(norm_y))
+    floor = NORM_FLOOR_RATIO * min(_usual(norm_x), _usual(norm_y))
     return np.maximum(np.maximum(norm_x, norm_y), floor)
+
+
+def _usual(norms: Floats) -> float:
+    norms = norms[norms > 0]
+    return float(np.median(norms)) if norms.size else 0.0
 
 
 def divide(difference: Floats, scale: Any) -> Floats:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from workunits.domain.comparison.ranking import MARGIN_TOLERANCES, margins
-from workunits.domain.comparison.rows import Floats, Mask, divide, root_mean_square
+from workunits.domain.comparison.rows import Floats, Mask, divide, floored, root_mean_square
 from workunits.domain.comparison.specs import Comparator, OutputSpec, classes_of
 from workunits.domain.tensors import Tensor
 from workunits.domain.types import DTYPE_BYTES
@@ -81,7 +81,7 @@ def _away_from_tie(companion: Companion, spec: OutputSpec) -> Floats:
     else:
         a, scale_a = _lead(companion.a, judged)
         b, scale_b = _lead(companion.b, judged)
-        scale = np.maximum(scale_a, scale_b)
+        scale = floored(scale_a, scale_b)
     widest = np.maximum(a, b)
     widest[np.isnan(widest)] = np.inf
     return divide(widest, scale * MARGIN_TOLERANCES * judged.tolerance)
