@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", metavar="NAME", help=f"one scenario only; of the statistics: {names}")
     parser.add_argument("--seed", type=int, default=1, help="the statistics repeat with it")
     parser.add_argument("--processes", type=int, default=0, help="processes of the statistics; 0: one a core")
+    parser.add_argument("--cars", type=int, help="cars over HTTP; else 100, or 12 with --quick")
+    parser.add_argument("--units", type=int, help="units for each car over HTTP; else 100, or 12 with --quick")
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+import argparse
 
 import numpy as np
 import pytest
 
+from bench.trust import add_arguments
 from bench.trust.http import HttpOptions, run_scenarios, truth
 from bench.trust.http.options import decode_options, encode_options, read_options
 from bench.trust.http.scenarios import SCENARIOS
+
+
+def read(*arguments: str) -> HttpOptions | None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return read_options(parser.parse_args(arguments))
 
 
 def test_options_are_handed_to_the_stage_as_they_are():
@@ -18,10 +25,14 @@ def test_options_are_handed_to_the_stage_as_they_are():
 
 
 def test_a_scenario_of_the_statistics_is_not_run_over_http():
-    assert read_options(Namespace(scenario="no such", quick=True, seed=1)) is None
-    chosen = read_options(Namespace(scenario="standard_sleeping", quick=True, seed=7))
-    assert chosen is not None
-    assert (chosen.scenarios, chosen.seed) == (("standard_sleeping",), 7)
+    assert read("--scenario", "malicious") is None
+    chosen = read("--scenario", "standard_sleeping", "--quick", "--seed", "7")
+    assert chosen == HttpOptions(scenarios=("standard_sleeping",), cars=12, units_per_car=12, seed=7)
+
+
+def test_a_run_may_be_as_long_as_the_statistics_are():
+    chosen = read("--scenario", "standard_honest", "--cars", "30", "--units", "1000")
+    assert chosen == HttpOptions(scenarios=("standard_honest",), cars=30, units_per_car=1_000)
 
 
 def test_classes_differ_in_every_output_and_none_of_them_is_wrong():

@@ -35,6 +35,12 @@ def test_the_interval_of_equal_events_is_that_of_a_poisson_count():
     assert gamma_interval([1] * 10, 1.0) == pytest.approx((4.7954, 18.3904), rel=1e-4)
 
 
+def test_an_interval_by_weight_is_the_interval_by_count_whatever_a_unit_weighs():
+    for count in (0, 1, 10):
+        by_weight = gamma_interval([3e6] * count, 3e9, event_min=3e6)
+        assert by_weight == pytest.approx(gamma_interval([1] * count, 1_000.0))
+
+
 def test_events_of_eight_at_once_make_the_interval_wider():
     lumps, singles = gamma_interval([8] * 5, 1.0), gamma_interval([1] * 40, 1.0)
     assert lumps[0] < singles[0] < 40 < singles[1] < lumps[1]

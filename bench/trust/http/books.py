@@ -98,7 +98,7 @@ class Books:
             wrong_final[owner_id] += weight if is_final else 0
         return {
             "accepted_wrong": _share(sum(wrong_final.values()), final),
-            "accepted_wrong_ci95": list(gamma_interval(wrong_final.values(), final)) if final else None,
+            "accepted_wrong_ci95": _interval(wrong_final, final, [weight for *_, weight in units]),
             "accepted_wrong_with_provisional": _share(sum(weight for *_, weight in wrong), accepted),
             **self._ever_believed(batch_id),
             **_count_work(batch_id),
@@ -192,6 +192,11 @@ def _count_work(batch_id: int) -> dict[str, Any]:
         "rows_revoked": revoked,
         "rows_final": roles,
     }
+
+
+def _interval(wrong: Counter[int], final: int, weights: list[int]) -> list[float] | None:
+    """Return the interval of a share by weight; where nothing was wrong, a heaviest unit is what could have been."""
+    return list(gamma_interval(wrong.values(), final, event_min=max(weights))) if final else None
 
 
 def _share(part: float, whole: float) -> float:

@@ -46,7 +46,8 @@ def read_options(values: argparse.Namespace) -> HttpOptions | None:
         return None
     names = tuple(scenario.name for scenario in get_scenarios((wanted,) if wanted else ()))
     options = HttpOptions(scenarios=names, seed=values.seed)
-    return dataclasses.replace(options, cars=12, units_per_car=12) if values.quick else options
+    cars, units = (12, 12) if values.quick else (options.cars, options.units_per_car)
+    return dataclasses.replace(options, cars=values.cars or cars, units_per_car=values.units or units)
 
 
 def encode_options(options: HttpOptions) -> str:

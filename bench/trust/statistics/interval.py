@@ -15,10 +15,14 @@ from typing import Final
 _HALF: Final = 0.025
 
 
-def gamma_interval(sizes: Iterable[float], total: float) -> tuple[float, float]:
-    """Return the interval for sum(sizes) / total; `sizes` are the events' sizes, zeros need not be given."""
+def gamma_interval(sizes: Iterable[float], total: float, *, event_min: float = 1.0) -> tuple[float, float]:
+    """Return the interval for sum(sizes) / total; `sizes` are the events' sizes, zeros need not be given.
+
+    `event_min`: the size of the smallest event that there could be, in the unit of `sizes`: what the upper end rests on
+    where nothing was seen.
+    """
     events = [size for size in sizes if size > 0]
-    mean, variance, largest = sum(events), sum(size * size for size in events), max(events, default=1.0)
+    mean, variance, largest = sum(events), sum(size * size for size in events), max([*events, event_min])
     low = _gamma_quantile(_HALF, mean * mean / variance) * variance / mean if events else 0.0
     # One more event of the largest size is what makes the upper end safe.
     mean, variance = mean + largest, variance + largest * largest
