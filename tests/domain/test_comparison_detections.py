@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workunits.domain.comparison import compare_rows, find_misfits, read_output_specs
+from workunits.domain.comparison import compare_rows, detections, find_misfits, read_output_specs
+from workunits.domain.comparison.boxes import overlap
 
 TOLERANCE = 1e-3
 LENGTH = 6
@@ -123,6 +124,46 @@ def test_a_duplicate_has_no_twin() -> None:
     assert compare(table(DOG, CAT), table(DOG, CAT, CAT)) > 4
 
 
+def test_padding_may_not_look_like_detections() -> None:
+    """Whoever reads scores alone would take these for results."""
+    hidden = (300, 300, 340, 340, 0.99, -1)
+    assert compare(table(DOG, CAT), table(DOG, CAT, hidden)) == np.inf
+    assert compare(table(DOG, hidden), table(hidden, DOG)) == 0.0
+    filled = [(0, 0, 1, 1, 0.5, -1)] * LENGTH
+    assert compare(table(DOG, BIRD, *filled[2:]), table(DOG, *filled[1:]), score_threshold=0.3) == pytest.approx(1.0)
+
+
+def test_a_class_that_is_no_whole_number_is_another_class() -> None:
+    assert compare(table(DOG), table((*DOG[:5], 1.4))) > 4
+
+
+def test_long_lists_in_another_order_are_compared_in_no_time_by_the_pairs_that_may_be_twins() -> None:
+    random = np.random.default_rng(3)
+    length, rows = 1000, 40
+    corner, size = random.uniform(0, 600, (rows, length, 2)), random.uniform(5, 60, (rows, length, 2))
+    score, kind = random.uniform(0.01, 1, (rows, length, 1)), random.integers(0, 3, (rows, length, 1))
+    first = np.concatenate([corner, corner + size, score, kind], axis=2)
+    turned, off = random.permuted(np.arange(length)), first.copy()
+    off[:, :, 4] += 2 * TOLERANCE
+    (judged,) = read_output_specs(
+        [{"name": "y", "dtype": "F64", "shape": [length, 6], "comparator": "detections", "tolerance": TOLERANCE}]
+    )
+    looked_at = 0
+
+    def count(a: Any, b: Any, floor: Any = None) -> Any:
+        nonlocal looked_at
+        looked_at += a.size // 4 if a.shape == b.shape else a.size * b.size // 16
+        return overlap(a, b, floor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detections, "overlap", count)
+        assert compare_rows({"y": first}, {"y": first[:, turned]}, [judged]).max() == 0.0
+        assert looked_at == 2 * rows * length
+        found = compare_rows({"y": first}, {"y": off[:, turned]}, [judged])
+        assert found.tolist() == pytest.approx([2.0] * rows)
+        assert looked_at < 60 * rows * length
+
+
 def test_one_wrong_row_among_many_is_found() -> None:
     many = np.repeat(table(DOG, CAT), 200, axis=0)
     spoiled = many.copy()
@@ -179,6 +220,10 @@ def test_scores_classes_and_count_may_be_outputs_of_their_own() -> None:
     second["s"] = second["s"] + [[0, 0, 5]]  # behind the count
     assert compare_rows(first, second, judged).tolist() == [0.0]
     assert compare_rows(first, {**second, "n": np.array([1])}, judged)[0] > 4
+    nothing = {**first, "s": np.array([[0.9, 0.8, 0.0]])}
+    assert compare_rows(nothing, {**nothing, "n": np.array([3])}, judged)[0] == np.inf
+    beyond, full = {**first, "n": np.array([7])}, {**first, "n": np.array([8])}
+    assert compare_rows(beyond, full, judged).tolist() == [0.0], "some graphs count before they cut the list off"
     assert compare_rows(first, {**second, "c": np.array([[2, 3, 1]])}, judged)[0] > 4
 
 

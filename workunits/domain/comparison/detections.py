@@ -7,14 +7,13 @@ to dropping it: by its score, or because it overlaps another one by nearly the t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from workunits.domain.comparison.options import BOX_CENTRE, BOX_CORNERS, BOX_ORIGIN, ComparatorOptions
+from workunits.domain.comparison.boxes import corners, extent_floor, overlap
 from workunits.domain.comparison.rows import Floats, Mask
 from workunits.domain.comparison.specs import OutputSpec
 from workunits.domain.tensors import Tensor
@@ -22,9 +21,9 @@ from workunits.domain.tensors import Tensor
 MISMATCH_MIN: Final = 4.0
 # What boxes may lack of full overlap, and an overlap may be off, for each unit of score: 0.01 for 0.001.
 OVERLAP_TOLERANCES: Final = 10.0
-# A box thinner than this share of the row's median box is widened to it: rounding could move it off itself otherwise.
-EXTENT_FLOOR_RATIO: Final = 1e-3
 EXTENT_MAX: Final = 1e100
+# Classes are whole numbers; what is off by more is another number in somebody's result.
+CLASS_TOLERANCE: Final = 1e-3
 # So many of a row may be without a twin. More is no coincidence: whoever knows the true list could lay false boxes just
 # so that each of them seems nearly dropped.
 ALONE_MAX: Final = 2.0
@@ -40,19 +39,20 @@ class Detections:
     classes: Floats
     counts: Mask
 
-    def row(self, index: int) -> Detections:
-        """Return those of one row that count, the best first."""
-        order = np.argsort(-self.scores[index], kind="stable")
-        one = Detections(
-            boxes=self.boxes[index], scores=self.scores[index], classes=self.classes[index], counts=self.counts[index]
-        )
-        return one.pick(order[self.counts[index][order]])
-
-    def pick(self, which: npt.NDArray[Any]) -> Detections:
-        """Return some of one row's."""
+    def pick(self, which: Any) -> Detections:
+        """Return some of them, as numpy picks from the first axes."""
         return Detections(
             boxes=self.boxes[which], scores=self.scores[which], classes=self.classes[which], counts=self.counts[which]
         )
+
+    def best_first(self) -> Detections:
+        """Return each row's by falling score, which leaves those that do not count at the end."""
+        order = np.argsort(-self.scores, axis=1, kind="stable")
+        return self.pick((np.arange(len(order))[:, None], order))
+
+    def row(self, index: int) -> Detections:
+        """Return those of one row that count."""
+        return self.pick((index, self.counts[index]))
 
 
 def detection_distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor], spec: OutputSpec) -> Floats:
@@ -60,11 +60,15 @@ def detection_distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]
     a, b = _read(first, spec), _read(second, spec)
     if not a.scores.size:
         return np.zeros(len(a.scores))
+    length = a.scores.shape[1]
     distance = _in_place(a, b, spec.tolerance)
+    a, b = a.best_first(), b.best_first()
+    distance = np.minimum(distance, _in_place(a, b, spec.tolerance))
     distance[_odd_entries_differ(first[spec.name], second[spec.name])] = np.inf
+    distance[_padding_differs(_read_padding(first, spec, a), _read_padding(second, spec, b))] = np.inf
     for index in np.flatnonzero((distance > 1.0) & np.isfinite(distance)).tolist():
-        there = _match(a.row(index), b.row(index), spec, length=a.scores.shape[1])
-        back = _match(b.row(index), a.row(index), spec, length=a.scores.shape[1])
+        there = _match(a.row(index), b.row(index), spec, length=length)
+        back = _match(b.row(index), a.row(index), spec, length=length)
         # Any matching is proof; where two pairs are equally close, another may be found from the other side.
         distance[index] = min(there, back)
         if distance[index] >= MISMATCH_MIN:
@@ -90,25 +94,43 @@ def _read(tensors: Mapping[str, Tensor], spec: OutputSpec) -> Detections:
     if options.count:
         number = tensors[options.count].astype(np.float64).reshape(rows, 1)
         counts &= np.arange(length)[None, :] < number
-    boxes = np.where(counts[:, :, None], _corners(column, options), 0.0)
+    boxes = np.where(counts[:, :, None], corners(column, options), 0.0)
     return Detections(
         boxes=boxes,
         scores=np.where(counts, scores, 0.0),
-        classes=np.rint(np.where(counts, classes, -1.0)),
+        classes=np.where(counts, classes, -1.0),
         counts=counts,
     )
 
 
-def _corners(column: Mapping[str, Floats], options: ComparatorOptions) -> Floats:
-    """Return boxes as lower and upper corners."""
-    if set(BOX_CORNERS) <= set(options.columns):
-        x1, y1, x2, y2 = (column[name] for name in BOX_CORNERS)
-        return np.stack([np.minimum(x1, x2), np.minimum(y1, y2), np.maximum(x1, x2), np.maximum(y1, y2)], axis=-1)
-    is_centre = set(BOX_CENTRE) <= set(options.columns)
-    x, y, w, h = (column[name] for name in (BOX_CENTRE if is_centre else BOX_ORIGIN))
-    w, h = np.abs(w), np.abs(h)
-    left, low = (x - w / 2, y - h / 2) if is_centre else (x, y)
-    return np.stack([left, low, left + w, low + h], axis=-1)
+def _read_padding(tensors: Mapping[str, Tensor], spec: OutputSpec, found: Detections) -> Floats:
+    """Return for each row what somebody who reads it might take for detections and what is none, `[rows, 3]`.
+
+    By how much the count exceeds those that count, how many others have a score, and these and those that count.
+    """
+    options, (rows, length) = spec.options, found.scores.shape
+    number = np.full(rows, float(length))
+    if options.count:
+        # Some graphs count before they cut the list off.
+        number = np.minimum(tensors[options.count].astype(np.float64).reshape(rows), length)
+    table = tensors[spec.name]
+    scores = tensors[options.scores].reshape(rows, length) if options.scores else table[:, :, _place("score", spec)]
+    within = np.arange(length)[None, :] < number[:, None]
+    counted = found.counts.sum(axis=1)
+    others = (within & (scores > 0)).sum(axis=1) - counted
+    excess = number - counted if options.count else np.zeros(rows)
+    return np.stack([excess, others, others + counted], axis=1)
+
+
+def _place(name: str, spec: OutputSpec) -> int:
+    return spec.options.columns.index(name)
+
+
+def _padding_differs(a: Floats, b: Floats) -> Mask:
+    """Return the rows whose padding differs. Where it fills the list, one detection more is one entry of it less."""
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    differs: Mask = ~same[:, 0] | ~(same[:, 1] | same[:, 2])
+    return differs
 
 
 def _odd_entries_differ(a: Tensor, b: Tensor) -> Mask:
@@ -133,55 +155,49 @@ def _patterns(entries: Tensor) -> list[bytes]:
 def _in_place(a: Detections, b: Detections, tolerance: float) -> Floats:
     """Return the distance of each row where the lists have the same order, which is the usual case; else 4 or more."""
     pair = np.maximum(
-        (1.0 - _overlap(a.boxes, b.boxes)) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores - b.scores) / tolerance
+        (1.0 - overlap(a.boxes, b.boxes)) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores - b.scores) / tolerance
     )
     both = a.counts & b.counts
-    pair = np.where(both, np.where(a.classes == b.classes, pair, MISMATCH_MIN), 0.0)
+    pair = np.where(both, np.where(_same_class(a.classes, b.classes), pair, MISMATCH_MIN), 0.0)
     pair = np.where(a.counts != b.counts, MISMATCH_MIN, pair)
     worst: Floats = pair.max(axis=1, initial=0.0)
     return worst
 
 
-def _overlap(a: Floats, b: Floats) -> Floats:
-    """Return intersection over union of boxes `[..., 4]`; of boxes without any extent 1 where they are the same."""
-    floor = EXTENT_FLOOR_RATIO * min(_median_extent(a), _median_extent(b))
-    a, b = _widen(a, floor), _widen(b, floor)
-    shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0.0, None).prod(axis=-1)
-    area_a, area_b = ((each[..., 2:] - each[..., :2]).prod(axis=-1) for each in (a, b))
-    union = area_a + area_b - shared
-    same = (a == b).all(axis=-1).astype(np.float64)
-    overlap: Floats = np.divide(shared, union, out=same, where=union > 0)
-    return np.clip(overlap, 0.0, 1.0)
-
-
-def _median_extent(boxes: Floats) -> float:
-    extents = (boxes[..., 2:] - boxes[..., :2]).ravel()
-    extents = extents[extents > 0]
-    return float(np.median(extents)) if extents.size else 0.0
-
-
-def _widen(boxes: Floats, floor: float) -> Floats:
-    missing = np.clip(floor - (boxes[..., 2:] - boxes[..., :2]), 0.0, None) / 2.0
-    return np.concatenate([boxes[..., :2] - missing, boxes[..., 2:] + missing], axis=-1)
+def _same_class(a: Floats, b: Floats) -> Mask:
+    return np.asarray(np.abs(a - b) <= CLASS_TOLERANCE, dtype=np.bool_)
 
 
 def _match(a: Detections, b: Detections, spec: OutputSpec, *, length: int) -> float:
     """Return the worst pair of the closest matching, or the worst one without a twin. Closest pairs first."""
-    tolerance = spec.tolerance
-    overlap = _overlap(a.boxes[:, None, :], b.boxes[None, :, :])
-    cost = np.maximum(
-        (1.0 - overlap) / (OVERLAP_TOLERANCES * tolerance),
-        np.abs(a.scores[:, None] - b.scores[None, :]) / tolerance,
-    )
-    cost = np.where(a.classes[:, None] == b.classes[None, :], cost, np.inf)
     free_a, free_b = np.ones(len(a.scores), dtype=np.bool_), np.ones(len(b.scores), dtype=np.bool_)
-    candidates = np.argwhere(cost < MISMATCH_MIN)
-    worst = 0.0
-    for i, j in candidates[np.argsort(cost[tuple(candidates.T)], kind="stable")]:
+    left, worst = min(len(a.scores), len(b.scores)), 0.0
+    for i, j, cost in _close_pairs(a, b, spec.tolerance):
+        if not left:
+            break
         if free_a[i] and free_b[j]:
             free_a[i] = free_b[j] = False
-            worst = max(worst, float(cost[i, j]))
+            left, worst = left - 1, max(worst, cost)
     return max(worst, _without_twin(_Side(a, free_a, length), _Side(b, free_b, length), spec))
+
+
+def _close_pairs(a: Detections, b: Detections, tolerance: float) -> Iterator[tuple[int, int, float]]:
+    """Yield which may be the same detection, with how far they are apart, closest first; both sides by falling score.
+
+    Only those of about the same score are looked at: all pairs of long lists would keep whoever compares them busy.
+    """
+    reach = MISMATCH_MIN * tolerance
+    first = np.searchsorted(-b.scores, -a.scores - reach, side="left")
+    counts = np.searchsorted(-b.scores, -a.scores + reach, side="right") - first
+    i = np.repeat(np.arange(len(a.scores)), counts)
+    j = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+    same = _same_class(a.classes[i], b.classes[j])
+    i, j = i[same], j[same]
+    shared = overlap(a.boxes[i], b.boxes[j], extent_floor(a.boxes, b.boxes))
+    cost = np.maximum((1.0 - shared) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores[i] - b.scores[j]) / tolerance)
+    near = np.flatnonzero(cost < MISMATCH_MIN)
+    near = near[np.argsort(cost[near], kind="stable")]
+    return zip(i[near].tolist(), j[near].tolist(), cost[near].tolist(), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +247,8 @@ def _from_dropped(own: _Side, other: _Side, spec: OutputSpec) -> Floats:
     distance: Floats = np.clip(alone.scores - cut, 0.0, None) / spec.tolerance
     if threshold is None or not rivals.scores.size:
         return distance
-    off = np.abs(_overlap(alone.boxes[:, None, :], rivals.boxes[None, :, :]) - threshold)
-    is_rival = (alone.classes[:, None] == rivals.classes[None, :]) & (
+    off = np.abs(overlap(alone.boxes[:, None, :], rivals.boxes[None, :, :]) - threshold)
+    is_rival = _same_class(alone.classes[:, None], rivals.classes[None, :]) & (
         rivals.scores[None, :] >= alone.scores[:, None] - spec.tolerance
     )
     off = np.where(is_rival, off, np.inf).min(axis=1)
@@ -245,7 +261,7 @@ def _drops(rivals: _Side, own: _Side, spec: OutputSpec) -> Mask:
     if threshold is None:
         return np.zeros((len(one.scores), len(other.scores)), dtype=np.bool_)
     least = threshold - OVERLAP_TOLERANCES * spec.tolerance
-    overlaps = _overlap(one.boxes[:, None, :], other.boxes[None, :, :]) >= least
-    same = one.classes[:, None] == other.classes[None, :]
+    overlaps = overlap(one.boxes[:, None, :], other.boxes[None, :, :]) >= least
+    same = _same_class(one.classes[:, None], other.classes[None, :])
     mask: Mask = overlaps & same & (other.scores[None, :] >= one.scores[:, None])
     return mask
