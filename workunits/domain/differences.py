@@ -5,7 +5,7 @@ In: the same tensor of two or three outputs, `[rows, *shape]` each. Out: few row
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
@@ -25,6 +25,8 @@ VALUES: Final = 8
 TOP: Final = 5
 # Outputs whose last axis is a score for each class: their ranking says more than their values.
 RANKED: Final = frozenset({Comparator.LOGITS, Comparator.PROBABILITIES})
+# How the outputs of two sides, by name, are compared.
+SpecsBetween = Callable[[str, str], Sequence[OutputSpec]]
 _VERDICTS: Final = {
     AuditState.PASSED: "agrees",
     AuditState.FAILED: "differs",
@@ -79,10 +81,15 @@ class TensorDifference:
 
 
 def describe_differences(
-    sides: Mapping[str, Mapping[str, Tensor]], specs: Sequence[OutputSpec]
+    sides: Mapping[str, Mapping[str, Tensor]], specs_between: SpecsBetween
 ) -> list[TensorDifference]:
-    """Return for each tensor where the sides differ. Give the side that is judged first, the most trusted one last."""
-    return [_describe(sides, spec, specs) for spec in specs]
+    """Return for each tensor where the sides differ. Give the side that is judged first, the most trusted one last.
+
+    `specs_between` says how the outputs of two sides are compared: tolerances depend on both their classes.
+    """
+    names = list(sides)
+    specs = specs_between(names[0], names[-1])
+    return [_describe(sides, spec, specs, specs_between) for spec in specs]
 
 
 def judge_distance(distance: float) -> str:
@@ -91,20 +98,22 @@ def judge_distance(distance: float) -> str:
 
 
 def _describe(
-    sides: Mapping[str, Mapping[str, Tensor]], spec: OutputSpec, specs: Sequence[OutputSpec]
+    sides: Mapping[str, Mapping[str, Tensor]],
+    spec: OutputSpec,
+    specs: Sequence[OutputSpec],
+    specs_between: SpecsBetween,
 ) -> TensorDifference:
     judged_with = next((other.name for other in specs if spec.name in other.options.partners), "")
-    rules = [spec, *(other for other in specs if other.name == spec.options.companion)]
     outputs = list(sides.values())
     tensors = [output[spec.name] for output in outputs]
     first, last = (_flat(tensor) for tensor in (tensors[0], tensors[-1]))
     differs = first.view(np.uint8).reshape(len(first), -1) != last.view(np.uint8).reshape(len(last), -1)
     differing = np.flatnonzero(differs.any(axis=1))
-    by_row = _relative(first, last) if judged_with else compare_rows(outputs[0], outputs[-1], rules)
+    by_row = _relative(first, last) if judged_with else compare_rows(outputs[0], outputs[-1], _rules_of(spec, specs))
     return TensorDifference(
         spec=spec,
         judged_with=judged_with,
-        distances=[] if judged_with else _measure_pairs(sides, rules),
+        distances=[] if judged_with else _measure_pairs(sides, spec, specs_between),
         rows_compared=len(first),
         rows_differing=len(differing),
         rows=[_describe_row(tensors, spec, row, float(by_row[row])) for row in _choose(differing, by_row)],
@@ -112,9 +121,17 @@ def _describe(
     )
 
 
-def _measure_pairs(sides: Mapping[str, Mapping[str, Tensor]], rules: Sequence[OutputSpec]) -> list[PairDistance]:
+def _rules_of(spec: OutputSpec, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
+    """Return what measures an output: its own rule, and that of the output that it has to be looked at with."""
+    return [each for each in specs if each.name in (spec.name, spec.options.companion)]
+
+
+def _measure_pairs(
+    sides: Mapping[str, Mapping[str, Tensor]], spec: OutputSpec, specs_between: SpecsBetween
+) -> list[PairDistance]:
     pairs = []
     for first, second in combinations(sides, 2):
+        rules = _rules_of(spec, specs_between(first, second))
         distance = float(compare_rows(sides[first], sides[second], rules).max(initial=0.0))
         pairs.append(PairDistance(first=first, second=second, distance=distance, verdict=judge_distance(distance)))
     return pairs

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import reduce
 
 from django.conf import settings
 
@@ -13,7 +11,7 @@ from workunits.domain.comparison import OutputSpec, measure_distance
 from workunits.domain.quorum import ReplicaView
 from workunits.domain.sketch import SKETCH_MATCH_MAX, sketch_distance
 from workunits.domain.tokens import ReplicaRef, make_salt, seal_tokens
-from workunits.store.batches import get_comparison_specs
+from workunits.store.batches import get_specs_between
 
 
 class BytesNeeded(Exception):
@@ -55,24 +53,13 @@ class Measures:
         return measure_distance(outputs[first.owner_id], outputs[second.owner_id], self.specs(first, second))
 
     def specs(self, *replicas: ReplicaView) -> tuple[OutputSpec, ...]:
-        """Return how these replicas' outputs are compared: with the largest of their classes' tolerances.
-
-        Across classes the model's general tolerance counts as well: what holds within each says nothing of both.
-        """
-        classes = {replica.comparison_class for replica in replicas}
-        classes |= {""} if len(classes) > 1 else set()
-        return reduce(_widest, [get_comparison_specs(self.batch_id, name) for name in sorted(classes)])
+        """Return how these replicas' outputs are compared: with the largest of their classes' tolerances."""
+        return get_specs_between(self.batch_id, (replica.comparison_class for replica in replicas))
 
     def _salt(self, replica: ReplicaView) -> bytes:
         key = settings.FLEET_TOKEN_KEY
         ref = ReplicaRef(self.batch_id, self.unit_number, replica.owner_id, replica.attempt)
         return make_salt(key, seal_tokens(key, [ref])[0])
-
-
-def _widest(first: tuple[OutputSpec, ...], second: tuple[OutputSpec, ...]) -> tuple[OutputSpec, ...]:
-    if first == second:
-        return first
-    return tuple(replace(a, tolerance=max(a.tolerance, b.tolerance)) for a, b in zip(first, second, strict=True))
 
 
 def _judge_sketch(canonical: bytes, sketch: bytes, specs: Sequence[OutputSpec], salt: bytes) -> tuple[bool, float]:

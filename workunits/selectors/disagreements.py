@@ -19,7 +19,7 @@ from workunits.domain.differences import TensorDifference, describe_differences,
 from workunits.domain.replicas import ANCHOR_OWNER_ID, ReplicaRole
 from workunits.domain.tensors import HEADER_BYTES_MAX, LENGTH_BYTES, Tensor
 from workunits.models import AnchorRun, Audit
-from workunits.store.batches import get_comparison_specs
+from workunits.store.batches import get_comparison_specs, get_specs_between
 from workunits.store.blobs import BlobMissing, get_blob_store
 from workunits.store.db import fetch_all
 
@@ -67,7 +67,6 @@ class Disagreement:
 
     audit: Audit
     sides: list[Side]
-    specs: tuple[OutputSpec, ...]
     differences: list[TensorDifference]
     runs: list[AnchorRun]
 
@@ -103,9 +102,13 @@ def get_disagreement(audit_id: int) -> Disagreement | None:
     audit = Audit.objects.select_related("batch", "batch__model", "vehicle").filter(id=audit_id).first()
     if audit is None:
         return None
-    # Tolerances may depend on the class; the verdict went by the audited side's.
-    specs = get_comparison_specs(audit.batch_id, audit.primary_class)
+    specs = get_comparison_specs(audit.batch_id)
     sides = _read_sides(audit, specs)
+    class_of = {side.name: side.comparison_class for side in sides}
+
+    def specs_between(first: str, second: str) -> tuple[OutputSpec, ...]:
+        return get_specs_between(audit.batch_id, (class_of[first], class_of[second]))
+
     here = {side.name: side.tensors for side in sides if side.tensors is not None}
     rows = min((len(tensors[specs[0].name]) for tensors in here.values()), default=0)
     compared = {name: {key: tensor[:rows] for key, tensor in tensors.items()} for name, tensors in here.items()}
@@ -113,8 +116,7 @@ def get_disagreement(audit_id: int) -> Disagreement | None:
     return Disagreement(
         audit=audit,
         sides=sides,
-        specs=specs,
-        differences=describe_differences(compared, specs) if len(compared) > 1 and rows else [],
+        differences=describe_differences(compared, specs_between) if len(compared) > 1 and rows else [],
         runs=list(runs[:DISAGREEMENTS_SHOWN]),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Final
 
 from workunits.domain.comparison import OutputSpec, read_output_specs
@@ -35,6 +36,23 @@ def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[Out
     Remembered for some minutes, as audits correct tolerances. Raises BatchUnknown.
     """
     return _read_specs(batch_id, comparison_class, int(time.monotonic() // SPECS_SECONDS))
+
+
+def get_specs_between(batch_id: int, classes: Iterable[str]) -> tuple[OutputSpec, ...]:
+    """Return how outputs of these comparison classes are compared: with the largest of their tolerances.
+
+    Across classes the model's general tolerance counts as well: what holds within each says nothing of both.
+    Raises BatchUnknown.
+    """
+    names = set(classes)
+    names |= {""} if len(names) > 1 else set()
+    return reduce(_widest, [get_comparison_specs(batch_id, name) for name in sorted(names)])
+
+
+def _widest(first: tuple[OutputSpec, ...], second: tuple[OutputSpec, ...]) -> tuple[OutputSpec, ...]:
+    if first == second:
+        return first
+    return tuple(replace(a, tolerance=max(a.tolerance, b.tolerance)) for a, b in zip(first, second, strict=True))
 
 
 @lru_cache(maxsize=4096)
