@@ -122,8 +122,9 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
     answer.to_review = any(code in ("stored", "returned", "keep") for _, code in answer.outcomes)
     lost = list_lost_leases(vehicle, report, seen) if vehicle.may_lease else []
     resent = resend_leases(vehicle, lost) if lost else []
-    # What is urgent comes first from the database; the order must not tell an audit.
+    # What is urgent comes first from the database, in what is sent again as well; the order must not tell an audit.
     _shuffle(synced.leased)
+    _shuffle(resent)
     _add_leases(answer, [(replica, policy.lease_seconds) for replica in synced.leased])
     _add_leases(answer, [(replica, (deadline_at - now).total_seconds()) for replica, deadline_at in resent])
     return answer
