@@ -71,3 +71,13 @@ def test_the_pace_stays_within_its_jitter(draw, is_busy):
     pace = next_sync_seconds(is_busy=is_busy, working_seconds=10, idle_seconds=100, jitter_ratio=0.2, draw=draw)
     base = 10 if is_busy else 100
     assert base * 0.8 <= pace <= base * 1.2
+
+
+def test_a_lane_of_many_batches_that_have_nothing_for_a_car_is_gone_through_to_its_end():
+    board = [batch(number) for number in range(8)] + [batch(number, lane=1) for number in (8, 9)]
+    offer, seen = OFFER, set()
+    for misses in range(6):
+        looked_at = chosen(board, replace(offer, misses=misses))
+        seen |= set(looked_at)
+        offer = replace(offer, cursor_batch_id=looked_at[-1])  # as a sync that finds nothing leaves it
+    assert seen == set(range(10))

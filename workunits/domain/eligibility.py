@@ -76,7 +76,8 @@ def choose_batches(board: Sequence[OpenBatch], offer: VehicleOffer, *, batches_m
 
     Batches that have only re-runs for this owner come last. Priority comes first; then a batch whose model the car has
     cached; then the batch it worked on last, so that its cursor stays useful; the rest are spread over the vehicles so
-    that they do not all queue at one batch.
+    that they do not all queue at one batch. Misses move on to the next lane, and after all lanes to further batches of
+    each: those at the front may for long have nothing but audits that this vehicle must not run.
     """
     suitable = [batch for batch in board if suits(batch, offer)]
     if not suitable or offer.wanted <= 0:
@@ -95,5 +96,7 @@ def choose_batches(board: Sequence[OpenBatch], offer: VehicleOffer, *, batches_m
 
     ordered = [batch for _, batch in sorted(enumerate(suitable), key=rank)]
     lanes = list(dict.fromkeys(batch.lane for batch in ordered))
-    lane = lanes[offer.misses % len(lanes)]
-    return [batch for batch in ordered if batch.lane == lane][:batches_max]
+    round_number, turn = divmod(offer.misses, len(lanes))
+    in_lane = [batch for batch in ordered if batch.lane == lanes[turn]]
+    first = round_number * batches_max % len(in_lane) if len(in_lane) > batches_max else 0
+    return (in_lane[first:] + in_lane[:first])[:batches_max]
