@@ -1,7 +1,8 @@
 -- Open audits that something can be done about: those that wait for too long, and those of batches that lease no more.
--- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open.
--- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, and where
--- no anchor can help, what any car may run already. Of a completed batch cars run nothing but audits.
+-- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open, replica_one_per_owner.
+-- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, what a car
+-- is running just now (its lease is short, and a second run would cost as much), and where no anchor can help, what any
+-- car may run already. Of a completed batch cars run nothing but audits.
 SELECT a.batch_id, a.unit_number, b.status, a.created_at <= %(overdue_before)s
 FROM audit a
 JOIN batch b ON b.id = a.batch_id
@@ -18,5 +19,9 @@ WHERE a.state = 'open'
   AND (a.created_at <= %(overdue_before)s OR NOT facts.is_leasing)
   AND NOT (runs.has_run AND (a.stage <> '' OR %(has_anchor)s))
   AND (facts.is_helped OR a.stage <> '' OR NOT (facts.is_leasing AND a.needs = 'car'))
+  AND NOT EXISTS (
+      SELECT FROM replica r
+      WHERE r.batch_id = a.batch_id AND r.unit_number = a.unit_number AND r.role = 1 AND r.state = 'LEASED'
+      OFFSET 0)
 ORDER BY a.created_at
 LIMIT %(audits_max)s

@@ -1,5 +1,5 @@
 -- Everything a sync tells us, in one statement: heartbeat, commitments, outputs, hand-backs, and the draw of audits.
--- Caller: the function sync_vehicle. Locks: the car's presence row, then its own replicas.
+-- Caller: the function sync_vehicle. Locks: the car's presence row, then its own replicas, then its row of trust_due.
 -- Index: vehicle_presence_pkey, replica_one_per_owner (one probe for each replica mentioned).
 -- Rows: none where the car's counter is not the one that was read (another sync won), or its trust was reset since it
 -- was read. Else one `guard` row, one `seen` row for each replica mentioned that exists, as it was before this
@@ -81,7 +81,13 @@ ended AS (
     WHERE r.batch_id = e.batch_id AND r.unit_number = e.unit_number AND r.owner_id = %(owner_id)s
       AND r.batch_id = ANY (%(batches)s::bigint[])
       AND r.vehicle_id = %(vehicle_id)s AND r.attempt = e.attempt AND r.state IN ('LEASED', 'COMMITTED')
-    RETURNING r.batch_id, r.unit_number, r.state, r.reason
+    RETURNING r.batch_id, r.unit_number, r.state, r.reason, r.role, r.sequence
+),
+due AS (
+    -- A commitment that the car gives up held up what it is believed; it does no more.
+    INSERT INTO trust_due (vehicle_id) SELECT vehicle_id FROM guard
+    WHERE EXISTS (SELECT FROM ended WHERE sequence IS NOT NULL)
+    ON CONFLICT (vehicle_id) DO NOTHING
 ),
 noted AS (
     INSERT INTO unit_event (batch_id, unit_number, owner_id, event, detail, at)

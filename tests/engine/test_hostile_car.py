@@ -1,0 +1,94 @@
+"""A car that wants paid wrong results: what it can learn, refuse, delay and gather, and what comes of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests.engine.audit_rows import AUDIT, audits_of, end_replica, make_audited_batch, put_replica
+from tests.engine.factories import NOW, Car, commit, rows_of
+from tests.engine.test_draws import auditor, open_audit
+from workunits.models import AnchorRun
+from workunits.pipeline import drain, draws, resolve
+from workunits.pipeline.resolve import escalate_audits
+from workunits.pipeline.trust import fold_trust
+from workunits.pipeline.validate import validate_ready
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units are looked for from the first place on, and what validation draws comes out the same."""
+    monkeypatch.setattr(draws, "draw_place", lambda: 0)
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+
+
+@pytest.fixture
+def anchor_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an anchor be there, as far as the stages can see."""
+    monkeypatch.setattr(drain, "is_anchor_alive", lambda _now: True)
+    monkeypatch.setattr(resolve, "is_anchor_alive", lambda _now: True)
+
+
+def due() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT vehicle_id FROM trust_due ORDER BY 1")
+        return [vehicle_id for (vehicle_id,) in cursor.fetchall()]
+
+
+def overdue():
+    return NOW + timedelta(seconds=settings.FLEET.audit_patience_seconds + 1)
+
+
+def test_leases_that_are_sent_again_come_in_an_order_that_tells_no_audit():
+    batch = make_audited_batch(units=8)
+    open_audit(batch, Car(), number=5)
+    car = auditor(batch)
+    assert {lease.replica.ref.unit_number for lease in car.lease(8)} == set(range(8))
+    car.held.clear()  # the car says that it never heard of them
+    orders = {tuple(lease.replica.ref.unit_number for lease in car.sync(held=[]).leases) for _ in range(30)}
+    assert {order[0] for order in orders} != {5}
+    assert len(orders) > 20  # of 40,320
+
+
+def test_an_overdue_audit_that_a_car_is_running_is_left_to_it(anchor_alive):
+    batch = make_audited_batch(units=1)
+    put_replica(batch, drawn=True, sequence=11)
+    validate_ready(now=NOW)
+    auditor_car = put_replica(batch, role=AUDIT, state="LEASED")
+    assert escalate_audits(now=overdue()) == 0
+    assert AnchorRun.objects.count() == 0
+    end_replica(batch, auditor_car, "EXPIRED")
+    assert escalate_audits(now=overdue()) == 1
+    assert (audits_of(batch)[0].needs, AnchorRun.objects.get().reason) == ("anchor", "overdue")
+
+
+def test_an_overdue_audit_whose_auditor_keeps_back_its_bytes_goes_to_an_anchor(anchor_alive):
+    batch = make_audited_batch(units=1)
+    put_replica(batch, drawn=True, sequence=11)
+    validate_ready(now=NOW)
+    put_replica(batch, 7.0, role=AUDIT, state="COMMITTED", bytes_wanted=True)
+    assert escalate_audits(now=overdue()) == 1
+    assert audits_of(batch)[0].needs == "anchor"
+
+
+def test_a_commitment_that_is_handed_back_lets_its_vehicle_be_folded():
+    make_audited_batch(units=3)
+    car = Car()
+    first, second = car.lease(2)
+    car.sync(commitments=[commit(first, inline=False)])
+    car.sync(commitments=[commit(second)])
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert (due(), len(rows_of("vehicle_commit"))) == ([], 2)
+    car.hand_back(first)
+    assert due() == [car.vehicle.id]
+    fold_trust(now=NOW)
+    assert [row["unit_number"] for row in rows_of("vehicle_commit")] == [second.replica.ref.unit_number]
+    third = Car()
+    third.hand_back(third.lease(1)[0])
+    assert due() == []
