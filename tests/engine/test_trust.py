@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests.engine.audit_rows import AUDIT, KNOWN, audits_of, end_replica, make_audited_batch
+from tests.engine.audit_rows import AUDIT, KNOWN, audits_of, end_replica, finish_run, make_audited_batch
 from tests.engine.factories import NOW, Car, commit, known, later, lease_seconds, make_vehicle, rows_of
 from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
@@ -20,8 +20,10 @@ from workunits.models import (
     VehicleStanding,
     VehicleTrust,
 )
-from workunits.pipeline import drain
+from workunits.pipeline import drain, trust
 from workunits.pipeline.recover import cancel_batches, expire_overdue_leases
+from workunits.pipeline.resolve import resolve_anchor_runs
+from workunits.pipeline.revoke import apply_revocations, settle_failures
 from workunits.pipeline.trust import fold_trust, force_audits
 from workunits.pipeline.validate import validate_ready
 
@@ -263,3 +265,69 @@ def test_a_watched_vehicle_is_a_normal_one_once_its_resets_are_long_past():
         validate_ready(now=NOW)
         fold_trust(now=NOW + timedelta(days=days))
         assert VehicleStanding.objects.get(vehicle=car).state == state
+
+
+def abandon(batch, unit):
+    """Let a new vehicle commit to two units, lose the second's audit and never come again; return it."""
+    car = make_vehicle()
+    commit_result(batch, car, unit=unit)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    commit_result(batch, car, 7.0, unit=unit + 1, drawn=True)
+    validate_ready(now=NOW)
+    finish_run(batch, 1.0, unit=unit + 1)
+    resolve_anchor_runs(now=NOW)
+    settle_failures(now=NOW)
+    apply_revocations(now=NOW)
+    fold_trust(now=NOW)
+    return car
+
+
+def test_what_was_taken_back_is_forgotten_also_where_it_was_believed_before():
+    batch = make_audited_batch(units=2)
+    car = abandon(batch, 0)
+    assert kept_commits(car) == []
+    row = VehicleTrust.objects.get(vehicle=car, model_id=0, comparison_class="")
+    assert (row.weight_microcredits, row.provisional_since) == (0, None)
+
+
+def test_identities_that_were_thrown_away_do_not_keep_honest_results_from_being_audited_by_force(monkeypatch):
+    monkeypatch.setattr(trust, "HELD_PER_SWEEP", 3)
+    batch, honest = make_audited_batch(units=9), make_vehicle()
+    for unit in (0, 2, 4, 6):
+        abandon(batch, unit)
+    commit_result(batch, honest, unit=8, at=later(1))
+    validate_ready(now=later(1))
+    fold_trust(now=later(1))
+    assert force_audits(now=later(settings.FLEET.hold_seconds + 1)) == 1
+    assert [audit.vehicle_id for audit in audits_of(batch, state="open")] == [honest.id]
+
+
+def test_results_that_nobody_can_audit_do_not_keep_others_from_being_audited_by_force(monkeypatch):
+    monkeypatch.setattr(trust, "HELD_PER_SWEEP", 1)
+    ended, batch, honest = make_audited_batch(units=4), make_audited_batch(units=1), make_vehicle()
+    for unit in range(4):
+        commit_result(ended, make_vehicle(), unit=unit)
+    commit_result(batch, honest, at=later(1))
+    validate_ready(now=later(1))
+    fold_trust(now=later(1))
+    Batch.objects.filter(id=ended.id).update(status="cancelled", outcome="full", ended_at=NOW)
+    held = settings.FLEET.hold_seconds + 1
+    opened = [force_audits(now=later(held + sweep)) for sweep in range(60)]
+    assert sum(opened) == 1
+    assert [audit.vehicle_id for audit in audits_of(batch)] == [honest.id]
+    assert due() == []
+
+
+def test_a_commitment_that_is_handed_back_lets_its_vehicle_be_folded():
+    make_audited_batch(units=2)
+    car = Car()
+    lost, kept = car.lease(2)
+    car.sync(commitments=[commit(lost, inline=False), commit(kept)])
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    assert (VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence, due()) == (0, [])
+    car.hand_back(lost)
+    assert due() == [car.vehicle.id]
+    fold_trust(now=NOW)
+    assert VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence == 1

@@ -112,7 +112,7 @@ def test_making_results_final_touches_those_results(fleet):
 
 
 def test_results_on_hold_are_found_by_their_time(fleet):
-    plan = explain("list_held_results", {"held_before": NOW, "has_anchor": True, "results_max": 500})
+    plan = explain("list_held_results", {"held_before": NOW, "has_anchor": True, "turn": 1, "results_max": 500})
     assert plan["Actual Rows"] == 1
     assert rows_touched(plan, ("vehicle_commit",)) <= 200
     assert whole_scans(plan) == []
@@ -137,3 +137,25 @@ def test_taking_back_touches_what_is_taken_back(fleet):
     assert rows_touched(plan, ("earning_item",)) <= 200
     assert rows_touched(plan, ("unit",)) <= 600
     assert [table for table in whole_scans(plan) if not table.startswith("revocation")] == []
+
+
+def test_a_fold_forgets_what_was_taken_back_and_reads_only_that(fleet):
+    batch, cars = fleet
+    audit = Audit.objects.filter(vehicle=cars[3]).first()
+    Revocation.objects.bulk_create(
+        Revocation(
+            batch=batch, unit_number=3 * EACH + n - 1, owner_id=cars[3].owner_id, vehicle=cars[3], sequence=n,
+            audit=audit, created_at=NOW, done_at=NOW,
+        )
+        for n in range(100, 200)
+    )  # fmt: skip
+    plan = explain(
+        "write_fold",
+        {
+            "weights": "[]", "folded_vehicles": [cars[3].id, cars[7].id], "folded_upto": [150, 500],
+            "ended_vehicles": [], "ended_sequences": [], "resets_since": NOW, "resets_until_watched": 3,
+            "due_vehicles": [],
+        },
+    )  # fmt: skip
+    assert rows_touched(plan, ("vehicle_commit",)) <= 160
+    assert whole_scans(plan) == []

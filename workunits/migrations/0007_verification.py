@@ -604,7 +604,10 @@ class Migration(migrations.Migration):
             model_name="revocation",
             name="vehicle",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="revocations", to="workunits.vehicle"
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="revocations",
+                to="workunits.vehicle",
             ),
         ),
         migrations.AddField(
@@ -755,6 +758,10 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("done_at__isnull", True)), fields=["batch", "unit_number"], name="revocation_to_do"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="revocation",
+            index=models.Index(fields=["vehicle", "sequence"], name="revocation_by_vehicle"),
         ),
         migrations.AddConstraint(
             model_name="revocation",

@@ -215,7 +215,8 @@ class Revocation(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="revocations")
     unit_number = models.IntegerField()
     owner_id = models.IntegerField()
-    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="revocations")
+    # Its own index, below, begins with it.
+    vehicle = models.ForeignKey(Vehicle, on_delete=models.PROTECT, related_name="revocations", db_index=False)
     sequence = models.BigIntegerField()
     audit = models.ForeignKey(Audit, on_delete=models.PROTECT, related_name="revocations")
     created_at = models.DateTimeField()
@@ -228,6 +229,7 @@ class Revocation(models.Model):
         ]
         indexes = [
             models.Index(name="revocation_to_do", fields=["batch", "unit_number"], condition=Q(done_at__isnull=True)),
+            models.Index(name="revocation_by_vehicle", fields=["vehicle", "sequence"]),
         ]
 
 

@@ -80,6 +80,7 @@ def force_audits(*, now: datetime) -> int:
     held = list_held_results(
         held_before=now - timedelta(seconds=settings.FLEET.hold_seconds),
         has_anchor=has_anchor,
+        turn=int(now.timestamp()),
         results_max=HELD_PER_SWEEP,
     )
     opened = 0

@@ -1,11 +1,24 @@
 -- For each vehicle and level with a result that has been provisional for too long: its latest provisional result that
 -- can be audited, unless an audit of that level is open already and will settle them. Without an anchor only those of
 -- batches that still lease: elsewhere nobody could ever run it, and an audit that stays open holds up all others.
+-- Looked at are `results_max` of them, others at each `turn`: many may have nothing that anybody can audit, and must not
+-- keep the rest waiting. `has_unfolded`: the vehicle has commitments that no fold has come to.
 -- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold,
 -- vehicle_commit_in_sequence (backwards), replica_one_per_owner. Rows: one a vehicle and level; NULLs where there is none.
-SELECT t.vehicle_id, latest.*
-FROM vehicle_trust t
-JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
+WITH held AS MATERIALIZED (
+    SELECT t.vehicle_id, t.level, t.final_sequence, s.folded_sequence
+    FROM vehicle_trust t
+    JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
+    WHERE t.provisional_since <= %(held_before)s
+      AND NOT EXISTS (SELECT FROM audit a WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.state = 'open')
+    ORDER BY hashint8extended(t.vehicle_id, %(turn)s), t.level
+    LIMIT %(results_max)s
+)
+SELECT t.vehicle_id,
+       EXISTS (SELECT FROM vehicle_commit c WHERE c.vehicle_id = t.vehicle_id AND c.sequence > t.folded_sequence)
+           AS has_unfolded,
+       latest.*
+FROM held t
 LEFT JOIN LATERAL (
     SELECT c.batch_id, c.unit_number, c.owner_id, c.vehicle_id, c.sequence, c.level, c.weight, c.comparison_class,
            b.status IN ('in_progress', 'finalizing')
@@ -19,7 +32,7 @@ LEFT JOIN LATERAL (
         OFFSET 0
     ) AS r
     WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
-      AND c.sequence > t.final_sequence AND c.sequence <= s.folded_sequence
+      AND c.sequence > t.final_sequence AND c.sequence <= t.folded_sequence
       AND (%(has_anchor)s OR b.status IN ('in_progress', 'finalizing')
            OR b.status = 'completed' AND b.finality = 'provisional')
       AND NOT EXISTS (SELECT FROM revocation x
@@ -27,7 +40,3 @@ LEFT JOIN LATERAL (
                         AND x.vehicle_id = c.vehicle_id AND x.sequence = c.sequence)
     ORDER BY c.sequence DESC LIMIT 1
 ) AS latest ON true
-WHERE t.provisional_since <= %(held_before)s
-  AND NOT EXISTS (SELECT FROM audit a WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.state = 'open')
-ORDER BY t.provisional_since
-LIMIT %(results_max)s

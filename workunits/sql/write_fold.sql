@@ -1,11 +1,30 @@
--- Write a fold: weights, up to where it came, what is final from now on, and forget commitments without a result.
+-- Write a fold: weights, up to where it came, what is final from now on, and forget commitments without a result: those
+-- that ended without one, and those folded before that were taken back since. An identity that was thrown away would
+-- otherwise have something provisional for ever.
 -- A vehicle with a result that is final and not yet settled as such stays due until its batch has been told.
--- Caller: store.trust_weights.write_fold, holding the vehicles' standing. Locks: trust_due by vehicle, in order.
--- Index: vehicle_trust_one_per_scope, vehicle_standing_pkey, vehicle_commit_in_sequence. Rows changed: few a vehicle.
+-- Caller: store.trust_weights.write_fold, holding the vehicles' standing. Locks: commitments that were taken back (SKIP
+-- LOCKED: what is being made final is forgotten there), trust_due by vehicle, in order.
+-- Index: vehicle_trust_one_per_scope, vehicle_standing_pkey, vehicle_commit_in_sequence, revocation_by_vehicle (empty for
+-- nearly all). Rows changed: few a vehicle.
 WITH told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(weights)s::jsonb) AS t (
         vehicle_id bigint, level smallint, model_id bigint, comparison_class text, weight bigint,
         weighed_at double precision, last_commit_at double precision, final_sequence bigint)
+),
+gone AS MATERIALIZED (
+    SELECT vehicle_id, sequence
+    FROM unnest(%(ended_vehicles)s::bigint[], %(ended_sequences)s::bigint[]) AS e (vehicle_id, sequence)
+    UNION
+    SELECT vehicle_id, sequence FROM (
+        SELECT c.vehicle_id, c.sequence
+        FROM unnest(%(folded_vehicles)s::bigint[], %(folded_upto)s::bigint[]) AS f (vehicle_id, upto)
+        CROSS JOIN LATERAL (
+            SELECT min(v.sequence) AS sequence FROM vehicle_commit v WHERE v.vehicle_id = f.vehicle_id
+        ) AS first
+        JOIN revocation x ON x.vehicle_id = f.vehicle_id AND x.sequence >= first.sequence AND x.sequence <= f.upto
+        JOIN vehicle_commit c ON c.vehicle_id = x.vehicle_id AND c.sequence = x.sequence
+        FOR UPDATE OF c SKIP LOCKED
+    ) AS taken_back
 ),
 weighed AS (
     INSERT INTO vehicle_trust AS held
@@ -18,9 +37,7 @@ weighed AS (
         SELECT c.committed_at FROM vehicle_commit c
         WHERE t.model_id = 0 AND t.comparison_class = ''
           AND c.vehicle_id = t.vehicle_id AND c.sequence > t.final_sequence AND c.level = t.level
-          AND NOT EXISTS (SELECT FROM unnest(%(ended_vehicles)s::bigint[], %(ended_sequences)s::bigint[])
-                                      AS e (vehicle_id, sequence)
-                          WHERE e.vehicle_id = c.vehicle_id AND e.sequence = c.sequence)
+          AND NOT EXISTS (SELECT FROM gone g WHERE g.vehicle_id = c.vehicle_id AND g.sequence = c.sequence)
         ORDER BY c.sequence LIMIT 1
     ) AS oldest ON true
     ORDER BY t.vehicle_id, t.level, t.model_id, t.comparison_class
@@ -42,9 +59,7 @@ folded AS (
     WHERE s.vehicle_id = f.vehicle_id
 ),
 forgotten AS (
-    DELETE FROM vehicle_commit c
-    USING unnest(%(ended_vehicles)s::bigint[], %(ended_sequences)s::bigint[]) AS e (vehicle_id, sequence)
-    WHERE c.vehicle_id = e.vehicle_id AND c.sequence = e.sequence
+    DELETE FROM vehicle_commit c USING gone g WHERE c.vehicle_id = g.vehicle_id AND c.sequence = g.sequence
 )
 INSERT INTO trust_due (vehicle_id)
 SELECT vehicle_id FROM unnest(%(due_vehicles)s::bigint[]) AS d (vehicle_id)

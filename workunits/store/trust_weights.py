@@ -176,9 +176,9 @@ class HeldResult(NamedTuple):
     is_leasing: bool
 
 
-def list_held_results(*, held_before: datetime, has_anchor: bool, results_max: int) -> list[HeldResult]:
-    """Return results to audit by force, and have the vehicles that have none folded again."""
-    parameters = {"held_before": held_before, "has_anchor": has_anchor, "results_max": results_max}
+def list_held_results(*, held_before: datetime, has_anchor: bool, turn: int, results_max: int) -> list[HeldResult]:
+    """Return results to audit by force, of other vehicles at each `turn`; have folded what no fold has come to."""
+    parameters = {"held_before": held_before, "has_anchor": has_anchor, "turn": turn, "results_max": results_max}
     rows = fetch_all("list_held_results", parameters)
-    put_due(sorted({vehicle_id for vehicle_id, *_ in rows}))
-    return sorted(HeldResult._make(found) for _, *found in rows if found[0] is not None)
+    put_due(sorted({vehicle_id for vehicle_id, has_unfolded, *_ in rows if has_unfolded}))
+    return sorted(HeldResult._make(found) for _, _, *found in rows if found[0] is not None)
