@@ -72,10 +72,11 @@ def _int8() -> ModelProto:
 
 
 def _branch() -> ModelProto:
+    # The choice is the same for any rows: where one row of a block changed another's result, no two cars would agree.
     double = graph([node("Add", ["x", "x"], ["one"])], [], [value("one", "rows", 4)], "double")
     same = graph([node("Identity", ["x"], ["other"])], [], [value("other", "rows", 4)], "same")
     nodes = [
-        node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        node("ReduceSumSquare", ["x"], ["sum"], keepdims=0),
         node("Greater", ["sum", "zero"], ["positive"]),
         node("If", ["positive"], ["chosen"], then_branch=double, else_branch=same),
         node("MatMul", ["chosen", "w"], ["y"]),

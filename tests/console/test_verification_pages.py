@@ -89,7 +89,6 @@ def test_what_differs_is_shown_side_by_side(operator, dispute) -> None:
 
 def test_sides_of_two_classes_are_measured_as_the_verdict_measured_them(operator, dispute) -> None:
     from workunits.models import ModelTolerance
-    from workunits.store.batches import forget_comparison_specs
 
     # Within the liar's class outputs hardly differ; across classes they may.
     for comparison_class, tolerance in (("avx512", 1e-6), ("", 1e-2), ("neon", 1e-5)):
@@ -97,10 +96,8 @@ def test_sides_of_two_classes_are_measured_as_the_verdict_measured_them(operator
             model=dispute.batch.model, comparison_class=comparison_class, output="scores", tolerance=tolerance,
             observed_max=tolerance, samples=1, source="audits", calibrated_at=timezone.now(),
         )  # fmt: skip
-    forget_comparison_specs()
     scores = operator.get(f"{DISAGREEMENTS}{dispute.audit.pk}/").context["found"].differences[0]
     assert scores.spec.tolerance == 1e-2
-    forget_comparison_specs()
 
 
 def test_a_large_output_is_read_in_part(operator, db, monkeypatch) -> None:

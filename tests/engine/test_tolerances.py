@@ -12,7 +12,7 @@ from workunits.domain.quorum import ReplicaView
 from workunits.models import Audit, Batch, ModelTolerance, OwnerCluster
 from workunits.pipeline.calibrate import learn_tolerances
 from workunits.pipeline.measure import Measures
-from workunits.store.batches import forget_comparison_specs, get_comparison_specs
+from workunits.store.batches import SpecsBook, get_comparison_specs
 from workunits.store.tolerances import record_tolerances
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.django_db
 OUTPUT = "score"  # dense, its cap is 1e-4
 LATER = NOW + timedelta(hours=1)
 X86, ARM = "cpu-fp32-ort1.32-all-avx2", "cpu-fp32-ort1.32-all-neon"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> None:
-    forget_comparison_specs()
 
 
 @pytest.fixture
@@ -97,7 +92,7 @@ def test_8_bit_outputs_have_one_tolerance_within_any_class_and_one_across(batch)
 
 def test_across_classes_the_general_tolerance_counts_too(batch) -> None:
     calibrate(batch, "*", 5e-6)
-    measures = Measures(batch.id, 0, None)
+    measures = Measures(batch.id, 0, None, SpecsBook(batch.id))
     intel, arm = (ReplicaView(owner_id=1, state="REPORTED", comparison_class=name) for name in (X86, ARM))
     assert measures.specs(intel, intel)[0].tolerance == 5e-6
     assert measures.specs(intel, arm)[0].tolerance == 1e-5

@@ -10,13 +10,9 @@ from datetime import datetime
 from django.db import transaction
 
 from workunits.store import tolerances
-from workunits.store.batches import forget_comparison_specs
 
 
 def learn_tolerances(*, now: datetime) -> int:
     """Correct tolerances by what audits have shown since the last time; return how many changed. Once a day will do."""
     with transaction.atomic():
-        changed = tolerances.learn_tolerances(now=now)
-    if changed:
-        forget_comparison_specs()
-    return changed
+        return tolerances.learn_tolerances(now=now)

@@ -24,7 +24,7 @@ from workunits.domain.states import BatchStatus, ReplicaState, UnitState
 from workunits.pipeline.measure import BytesNeeded, Measures
 from workunits.pipeline.quorums import judge_quorum
 from workunits.store.anchors import is_anchor_alive
-from workunits.store.batches import start_finalizing
+from workunits.store.batches import SpecsBook, start_finalizing
 from workunits.store.verdicts import (
     BatchTurn,
     ChangedUnit,
@@ -55,10 +55,10 @@ def drain_batch(*, batch_id: int, now: datetime, only: list[int] | None = None) 
         if turn is None:
             return False, False  # another worker drains it
         reviews = take_reviews(turn, reviews_max=reviews_max, only=only)
-        verdicts, odds = Verdicts(), _odds(now)
+        verdicts, odds, book = Verdicts(), _odds(now), SpecsBook(batch_id)
         for review in reviews:
             try:
-                verdicts.add(_judge(turn, review, None, odds))
+                verdicts.add(_judge(turn, review, None, odds, book))
             except BytesNeeded:
                 doubts.append(review)
         finished = _write(turn, verdicts, now)
@@ -70,9 +70,9 @@ def drain_batch(*, batch_id: int, now: datetime, only: list[int] | None = None) 
 
 
 def _drain_doubts(seen: BatchTurn, doubts: Sequence[UnitReview], now: datetime) -> bool:
-    odds = _odds(now)
+    odds, book = _odds(now), SpecsBook(seen.batch_id)
     prepared = {
-        review.number: (review, _judge(seen, review, read_outputs(seen.batch_id, review.number), odds))
+        review.number: (review, _judge(seen, review, read_outputs(seen.batch_id, review.number), odds, book))
         for review in doubts
     }
     with transaction.atomic():
@@ -118,9 +118,11 @@ def _limits() -> RetryLimits:
     )
 
 
-def _judge(turn: BatchTurn, review: UnitReview, outputs: Mapping[int, bytes] | None, odds: Odds) -> Verdicts:
+def _judge(
+    turn: BatchTurn, review: UnitReview, outputs: Mapping[int, bytes] | None, odds: Odds, book: SpecsBook
+) -> Verdicts:
     """Return the verdict on one unit. `outputs` by owner; None while only digests may be looked at."""
-    measures = Measures(turn.batch_id, review.number, outputs)
+    measures = Measures(turn.batch_id, review.number, outputs, book)
     if not turn.is_audited:
         return judge_quorum(review, turn.quorum, measures, odds.limits)
     is_floor = review.state == UnitState.OPEN and odds.random() < settings.FLEET.anchor_floor_ratio

@@ -11,7 +11,7 @@ from workunits.domain.comparison import OutputSpec, measure_distance
 from workunits.domain.quorum import ReplicaView
 from workunits.domain.sketch import SKETCH_MATCH_MAX, sketch_distance
 from workunits.domain.tokens import ReplicaRef, make_salt, seal_tokens
-from workunits.store.batches import get_specs_between
+from workunits.store.batches import SpecsBook
 
 
 class BytesNeeded(Exception):
@@ -21,9 +21,9 @@ class BytesNeeded(Exception):
 class Measures:
     """Comparisons within one unit. `outputs` by owner; None while only digests may be looked at."""
 
-    def __init__(self, batch_id: int, unit_number: int, outputs: Mapping[int, bytes] | None) -> None:
+    def __init__(self, batch_id: int, unit_number: int, outputs: Mapping[int, bytes] | None, book: SpecsBook) -> None:
         self.batch_id, self.unit_number = batch_id, unit_number
-        self._outputs = outputs
+        self._outputs, self._book = outputs, book
 
     @property
     def outputs(self) -> Mapping[int, bytes]:
@@ -54,7 +54,7 @@ class Measures:
 
     def specs(self, *replicas: ReplicaView) -> tuple[OutputSpec, ...]:
         """Return how these replicas' outputs are compared: with the largest of their classes' tolerances."""
-        return get_specs_between(self.batch_id, (replica.comparison_class for replica in replicas))
+        return self._book.between(replica.comparison_class for replica in replicas)
 
     def _salt(self, replica: ReplicaView) -> bytes:
         key = settings.FLEET_TOKEN_KEY

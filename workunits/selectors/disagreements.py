@@ -19,7 +19,7 @@ from workunits.domain.differences import TensorDifference, describe_differences,
 from workunits.domain.replicas import ANCHOR_OWNER_ID, ReplicaRole
 from workunits.domain.tensors import HEADER_BYTES_MAX, LENGTH_BYTES, Tensor
 from workunits.models import AnchorRun, Audit
-from workunits.store.batches import get_comparison_specs, get_specs_between
+from workunits.store.batches import SpecsBook, get_comparison_specs
 from workunits.store.blobs import BlobMissing, get_blob_store
 from workunits.store.db import fetch_all
 
@@ -102,12 +102,12 @@ def get_disagreement(audit_id: int) -> Disagreement | None:
     audit = Audit.objects.select_related("batch", "batch__model", "vehicle").filter(id=audit_id).first()
     if audit is None:
         return None
-    specs = get_comparison_specs(audit.batch_id)
+    specs, book = get_comparison_specs(audit.batch_id), SpecsBook(audit.batch_id)
     sides = _read_sides(audit, specs)
     class_of = {side.name: side.comparison_class for side in sides}
 
     def specs_between(first: str, second: str) -> tuple[OutputSpec, ...]:
-        return get_specs_between(audit.batch_id, (class_of[first], class_of[second]))
+        return book.between((class_of[first], class_of[second]))
 
     here = {side.name: side.tensors for side in sides if side.tensors is not None}
     rows = min((len(tensors[specs[0].name]) for tensors in here.values()), default=0)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache, reduce
-from typing import Final
+from functools import reduce
 
 from workunits.domain.comparison import OutputSpec, read_output_specs
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch
 from workunits.store.board import BatchUnknown
 from workunits.store.tolerances import get_tolerances
-
-SPECS_SECONDS: Final = 300.0
 
 
 def start_finalizing(batch_id: int, *, now: datetime) -> bool:
@@ -29,24 +25,27 @@ def start_finalizing(batch_id: int, *, now: datetime) -> bool:
     )
 
 
-def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[OutputSpec, ...]:
-    """Return the comparator, options and calibrated tolerance of each output of the batch's model.
+class SpecsBook:
+    """How outputs of one batch are compared. What was read is remembered: use a new one for each drain."""
 
-    Without a class: as outputs of different classes are compared. With one: as its outputs are, with each other.
-    Remembered for some minutes, as audits correct tolerances. Raises BatchUnknown.
-    """
-    return _read_specs(batch_id, comparison_class, int(time.monotonic() // SPECS_SECONDS))
+    def __init__(self, batch_id: int) -> None:
+        self._batch_id = batch_id
+        self._read: dict[str, tuple[OutputSpec, ...]] = {}
 
+    def between(self, classes: Iterable[str]) -> tuple[OutputSpec, ...]:
+        """Return how outputs of these comparison classes are compared: with the largest of their tolerances.
 
-def get_specs_between(batch_id: int, classes: Iterable[str]) -> tuple[OutputSpec, ...]:
-    """Return how outputs of these comparison classes are compared: with the largest of their tolerances.
+        Across classes the model's general tolerance counts as well: what holds within each says nothing of both.
+        Raises BatchUnknown.
+        """
+        names = set(classes)
+        names |= {""} if len(names) > 1 else set()
+        return reduce(_widest, [self._of(name) for name in sorted(names)])
 
-    Across classes the model's general tolerance counts as well: what holds within each says nothing of both.
-    Raises BatchUnknown.
-    """
-    names = set(classes)
-    names |= {""} if len(names) > 1 else set()
-    return reduce(_widest, [get_comparison_specs(batch_id, name) for name in sorted(names)])
+    def _of(self, comparison_class: str) -> tuple[OutputSpec, ...]:
+        if comparison_class not in self._read:
+            self._read[comparison_class] = get_comparison_specs(self._batch_id, comparison_class)
+        return self._read[comparison_class]
 
 
 def _widest(first: tuple[OutputSpec, ...], second: tuple[OutputSpec, ...]) -> tuple[OutputSpec, ...]:
@@ -55,8 +54,12 @@ def _widest(first: tuple[OutputSpec, ...], second: tuple[OutputSpec, ...]) -> tu
     return tuple(replace(a, tolerance=max(a.tolerance, b.tolerance)) for a, b in zip(first, second, strict=True))
 
 
-@lru_cache(maxsize=4096)
-def _read_specs(batch_id: int, comparison_class: str, _period: int) -> tuple[OutputSpec, ...]:
+def get_comparison_specs(batch_id: int, comparison_class: str = "") -> tuple[OutputSpec, ...]:
+    """Return the comparator, options and calibrated tolerance of each output of the batch's model.
+
+    Without a class: as outputs of different classes are compared. With one: as its outputs are, with each other.
+    Raises BatchUnknown.
+    """
     found = Batch.objects.filter(id=batch_id).values_list("model_id", "model__outputs").first()
     if not found or not found[1]:
         raise BatchUnknown(f"there is no batch {batch_id}")
@@ -65,8 +68,3 @@ def _read_specs(batch_id: int, comparison_class: str, _period: int) -> tuple[Out
     return tuple(
         replace(spec, tolerance=tolerances.get(spec.name, spec.tolerance)) for spec in read_output_specs(outputs)
     )
-
-
-def forget_comparison_specs() -> None:
-    """Let this process read tolerances anew; others follow within minutes."""
-    _read_specs.cache_clear()
