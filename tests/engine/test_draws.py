@@ -20,6 +20,7 @@ from workunits.models import Audit, Batch, OwnerCluster, Project, VehiclePresenc
 from workunits.pipeline import draws
 from workunits.pipeline.dispatch import SyncConflict
 from workunits.store import leases as leases_store
+from workunits.store.db import call_function
 
 pytestmark = pytest.mark.django_db
 STANDARD = LEVEL_NUMBER[VerificationLevel.STANDARD]
@@ -136,7 +137,7 @@ def test_a_reset_between_reading_and_writing_stops_the_sync_and_changes_nothing(
     car = Car()
     lease = car.lease(1)[0]
     before = rows_of("replica"), VehiclePresence.objects.values().get()
-    call = leases_store.call_function
+    call = call_function
 
     def reset_first(name, parameters):
         VehiclePresence.objects.update(trust_life=2)
@@ -297,7 +298,7 @@ def test_a_young_car_is_tried_with_known_answers_first_and_the_unit_is_not_used_
             [batch.id],
         )
     car = Car()
-    roles = Counter()
+    roles: Counter[int] = Counter()
     for _ in range(3):
         for lease in car.lease(2):
             roles[rows_of("replica", unit_number=lease.replica.ref.unit_number)[0]["role"]] += 1
