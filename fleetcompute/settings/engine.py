@@ -75,6 +75,8 @@ class EnginePolicy:
     # car has settled after the second time goes to an anchor.
     audit_delay_seconds: float = 900.0
     audit_patience_seconds: float = 4 * 3600.0
+    # A car that gave up an audit or let it lapse gets none for this long: nobody may look through them for a friend's.
+    audit_rest_seconds: float = 3600.0
     # Cars keep an output whose bytes may still be asked for.
     output_kept_seconds: float = 48 * 3600.0
     # A provisional result that no audit has made final by then is audited by force. Final pay is released in sets.

@@ -9,10 +9,12 @@ from django.conf import settings
 from django.db import connection
 
 from tests.engine.audit_rows import AUDIT, audits_of, end_replica, make_audited_batch, put_replica
-from tests.engine.factories import NOW, Car, commit, rows_of
+from tests.engine.factories import NOW, Car, commit, later, lease_seconds, rows_of
 from tests.engine.test_draws import auditor, open_audit
 from workunits.models import AnchorRun
 from workunits.pipeline import drain, draws, resolve
+from workunits.pipeline.recover import expire_overdue_leases
+from workunits.pipeline.report import OfferedReturn
 from workunits.pipeline.resolve import escalate_audits
 from workunits.pipeline.trust import fold_trust
 from workunits.pipeline.validate import validate_ready
@@ -92,3 +94,40 @@ def test_a_commitment_that_is_handed_back_lets_its_vehicle_be_folded():
     third = Car()
     third.hand_back(third.lease(1)[0])
     assert due() == []
+
+
+@pytest.mark.parametrize("ending", ["handed back", "handed back after its commitment", "lapsed"])
+def test_nobody_can_look_through_the_audits_for_one_of_a_friend(ending):
+    """A friend would know its input, and give up the others until it is his."""
+    batch = make_audited_batch(units=6)
+    for number in range(6):
+        open_audit(batch, Car(), number=number)
+    friend, at = auditor(batch), NOW + timedelta(minutes=1)
+    lease = friend.lease(1, at=at)[0]
+    if ending == "lapsed":
+        at = later(120 + lease_seconds())
+        expire_overdue_leases(now=at)
+        friend.held.clear()
+        assert friend.lease(1, at=at) == []
+    else:
+        if ending != "handed back":
+            at = later(120)
+            assert friend.sync(commitments=[commit(lease, inline=False)], at=at).outcomes == [(lease.token, "keep")]
+        at += timedelta(minutes=1)
+        back = OfferedReturn(token=lease.token, is_error=False, reason="not_wanted")
+        answer = friend.sync(returned=[back], want=6, at=at)
+        assert (answer.outcomes, answer.leases) == ([(lease.token, "returned")], [])
+    rest = timedelta(seconds=settings.FLEET.audit_rest_seconds)
+    assert friend.lease(6, at=at + rest / 2) == []
+    assert len(auditor(batch).lease(1, at=at + rest / 2)) == 1
+    assert len(friend.lease(1, at=at + rest)) == 1
+
+
+def test_who_hands_back_other_work_gets_audits_with_the_next_sync():
+    batch = make_audited_batch(units=3)
+    car = auditor(batch)
+    primary = car.lease(1)[0]
+    open_audit(batch, Car(), number=2)
+    back = OfferedReturn(token=primary.token, is_error=False, reason="driving")
+    assert car.sync(returned=[back], at=later(60)).outcomes == [(primary.token, "returned")]
+    assert 2 in {lease.replica.ref.unit_number for lease in car.lease(3, at=later(120))}

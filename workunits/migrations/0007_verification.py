@@ -467,6 +467,11 @@ class Migration(migrations.Migration):
             name="trust_life",
             field=models.IntegerField(db_default=1, default=1),
         ),
+        migrations.AddField(
+            model_name="vehiclepresence",
+            name="audits_from",
+            field=models.DateTimeField(null=True),
+        ),
         migrations.AlterField(
             model_name="account",
             name="kind",

@@ -92,8 +92,13 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
     if request.heartbeat.counter <= vehicle.counter:
         raise CounterReplayed(f"counter {request.heartbeat.counter} is not greater than {vehicle.counter}")
     policy = settings.FLEET
-    believed = Believed(vehicle=vehicle, comparison_class=request.heartbeat.comparison_class, now=now)
     report = open_report(vehicle, request)
+    believed = Believed(
+        vehicle=vehicle,
+        comparison_class=request.heartbeat.comparison_class,
+        gives_up=bool(report.hand_backs),
+        now=now,
+    )
     # In the order in which verdicts lock the same replicas.
     offered = sorted(report.commitments.values(), key=lambda item: item.ref)
     commitments = [believed.draw_for(item) for item in offered]
@@ -113,6 +118,7 @@ def sync_vehicle(*, vehicle: KnownVehicle, request: SyncRequest, now: datetime) 
             deadline_at=now + timedelta(seconds=policy.lease_seconds),
         ),
         kept_until=now + timedelta(seconds=policy.output_kept_seconds),
+        audits_from=now + timedelta(seconds=policy.audit_rest_seconds),
         now=now,
     )
     if synced is None:

@@ -58,10 +58,14 @@ def draw_place() -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """A vehicle's trust at the moment of one sync. `comparison_class` is the one that it states now."""
+    """A vehicle's trust at the moment of one sync. `comparison_class` is the one that it states now.
+
+    `gives_up`: this sync hands work back, which may be an audit.
+    """
 
     vehicle: KnownVehicle
     comparison_class: str
+    gives_up: bool = False
     now: datetime
 
     def weights(self, level: VerificationLevel, model_id: int) -> TrustWeights:
@@ -131,7 +135,9 @@ class Believed:
     def _audits_by(self, *, is_young: bool) -> datetime | None:
         policy = settings.FLEET
         pace_seconds = EARLY_SHARE * policy.sync_seconds_working * (1 - policy.sync_jitter_ratio)
-        seen_at = self.vehicle.last_seen_at
+        seen_at, rests_until = self.vehicle.last_seen_at, self.vehicle.audits_from
+        if self.gives_up or (rests_until is not None and self.now < rests_until):
+            return None
         if seen_at is not None and (self.now - seen_at).total_seconds() < pace_seconds:
             return None
         waited_seconds = policy.audit_patience_seconds * YOUNG_PATIENCE_SHARE if is_young else 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.states import BatchStatus
@@ -44,9 +45,10 @@ class Leftovers:
 def expire_overdue_leases(*, now: datetime) -> int:
     """End every lease whose deadline has passed; return how many."""
     total = 0
+    audits_from = now + timedelta(seconds=settings.FLEET.audit_rest_seconds)
     while True:
         with transaction.atomic():
-            expired = expire_leases(now=now, vehicles_max=VEHICLES_PER_SWEEP_STEP)
+            expired = expire_leases(now=now, audits_from=audits_from, vehicles_max=VEHICLES_PER_SWEEP_STEP)
         total += expired
         if expired == 0:
             return total

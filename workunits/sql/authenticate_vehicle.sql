@@ -5,7 +5,7 @@
 SELECT v.id, v.owner_id, v.public_key, v.status,
        p.counter, p.open_batch_ids, p.open_unit_numbers, p.cursor_batch_id, p.cursor_unit_number, p.misses,
        v.previous_public_key, v.clone_suspected_at, v.rules, p.instance, p.boot_marks, p.boot_changed_at, p.walls,
-       p.clock_skew_seconds, p.trust_life, p.last_seen_at, coalesce(s.state, 'normal'),
+       p.clock_skew_seconds, p.trust_life, p.last_seen_at, p.audits_from, coalesce(s.state, 'normal'),
        (SELECT array_agg(other.owner_id ORDER BY other.owner_id)
         FROM owner_cluster own JOIN owner_cluster other ON other.cluster_id = own.cluster_id
         WHERE own.owner_id = v.owner_id),

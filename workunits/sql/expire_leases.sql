@@ -20,7 +20,7 @@ expired AS (
     FROM held
     WHERE r.batch_id = held.batch_id AND r.unit_number = held.unit_number AND r.owner_id = held.owner_id
       AND r.vehicle_id = held.vehicle_id AND r.state IN ('LEASED', 'COMMITTED') AND r.deadline_at <= %(now)s
-    RETURNING r.batch_id, r.unit_number, r.owner_id, r.vehicle_id, r.sequence
+    RETURNING r.batch_id, r.unit_number, r.owner_id, r.vehicle_id, r.sequence, r.role
 ),
 noted AS (
     INSERT INTO unit_event (batch_id, unit_number, owner_id, event, detail, at)
@@ -45,7 +45,10 @@ remaining AS (
 ),
 beat AS (
     UPDATE vehicle_presence p
-    SET lease_expires_at = date_bin('10 seconds', remaining.deadline_at, 'epoch') + interval '10 seconds'
+    SET lease_expires_at = date_bin('10 seconds', remaining.deadline_at, 'epoch') + interval '10 seconds',
+        -- Who let an audit lapse gets none for a while, as who hands one back.
+        audits_from = CASE WHEN EXISTS (SELECT FROM expired e WHERE e.vehicle_id = p.vehicle_id AND e.role = 1)
+                           THEN %(audits_from)s::timestamptz ELSE p.audits_from END
     FROM remaining WHERE p.vehicle_id = remaining.vehicle_id
 )
 SELECT count(*) FROM expired

@@ -8,6 +8,7 @@
 -- The draw: a first commitment at a level with audits (`draw_*`) is numbered, and audited where its random
 -- number is below the probability that the domain's rule gives for its weight (domain.audits.draws). A repeated one
 -- draws nothing. `vehicle_commit` keeps number, weight and probability.
+-- A car that gives up an audit gets none before `audits_from`.
 -- A re-run whose bytes are not here is kept by the car until digest or sketch have settled it: its deadline moves on.
 -- `batch_id = ANY(...)` beside the join is for the planner: the list is constant, so other lanes are never opened.
 WITH guard AS (
@@ -111,6 +112,8 @@ beat AS (
     UPDATE vehicle_presence p
     SET counter = %(counter)s, last_seen_at = %(now)s, eligible = %(eligible)s, reasons = %(reasons)s::varchar[],
         commit_sequence = greatest(p.commit_sequence, (SELECT max(sequence) FROM committed)),
+        audits_from = CASE WHEN EXISTS (SELECT FROM ended WHERE role = 1) THEN %(audits_from)s::timestamptz
+                           ELSE p.audits_from END,
         agent = %(agent)s, comparison_class = %(comparison_class)s, memory_bytes = %(memory_bytes)s,
         opset_max = %(opset_max)s,
         open_batch_ids = coalesce(still_open.batch_ids, '{}'),

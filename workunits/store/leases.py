@@ -135,12 +135,14 @@ def sync_vehicle(
     hand_backs: Sequence[HandBack],
     wish: LeaseWish,
     kept_until: datetime,
+    audits_from: datetime,
     now: datetime,
 ) -> SyncedReplicas | None:
     """Write all that the car reports, and lease it what it may have; one statement, and so one transaction.
 
-    `kept_until`: until when a re-run's bytes may be asked for. Returns None, having changed nothing, where another sync
-    of this car moved the counter since `vehicle` was read, or its trust was reset.
+    `kept_until`: until when a re-run's bytes may be asked for. `audits_from`: from when on the vehicle gets audits
+    again if it gives one up. Returns None, having changed nothing, where another sync of this car moved the counter
+    since `vehicle` was read, or its trust was reset.
     """
     batch_ids = [each.batch_id for each in wish.batches]
     rows = call_function(
@@ -149,6 +151,7 @@ def sync_vehicle(
             **_report_parameters(vehicle, heartbeat, mentioned, commitments, hand_backs, now),
             "trust_life": vehicle.trust_life,
             "kept_until": kept_until,
+            "audits_from": audits_from,
             "cluster_owners": list(vehicle.cluster_owner_ids),
             "lease_batches": batch_ids,
             "lease_cursors": [_cursor(vehicle, each) for each in wish.batches],

@@ -12,9 +12,13 @@ from workunits.models import AnchorRun, Batch, BatchProgress, DevicePairing
 from workunits.store.db import fetch_one
 
 
-def expire_leases(*, now: datetime, vehicles_max: int) -> int:
-    """End the overdue leases of up to `vehicles_max` cars; return how many leases ended."""
-    row = fetch_one("expire_leases", {"now": now, "vehicles_max": vehicles_max})
+def expire_leases(*, now: datetime, audits_from: datetime, vehicles_max: int) -> int:
+    """End the overdue leases of up to `vehicles_max` cars; return how many leases ended.
+
+    Whoever let an audit lapse gets none before `audits_from`.
+    """
+    parameters = {"now": now, "audits_from": audits_from, "vehicles_max": vehicles_max}
+    row = fetch_one("expire_leases", parameters)
     return 0 if row is None else int(row[0])
 
 

@@ -46,7 +46,7 @@ class KnownVehicle:
     `open_leases` is what our books say it holds: a superset, since a sweep may have ended some. `may_lease` is what
     this request has found out, and no column. `counter` and `trust_life` guard the sync's transaction: they must not
     have moved meanwhile. `cluster_owner_ids` are the owners that may be one party with its owner, himself included;
-    `unresolved`: the weight of its open audits by level.
+    `unresolved`: the weight of its open audits by level; before `audits_from` it gets none of others'.
     """
 
     public_id: str
@@ -65,6 +65,7 @@ class KnownVehicle:
     may_lease: bool = True
     trust_life: int = 1
     last_seen_at: datetime | None = None
+    audits_from: datetime | None = None
     standing: Standing = Standing.NORMAL
     cluster_owner_ids: tuple[int, ...] = ()
     trust: tuple[TrustRow, ...] = ()
@@ -79,7 +80,7 @@ def find_vehicle(public_id: str) -> KnownVehicle | None:
         return None
     vehicle_id, owner_id, key, status, counter, batch_ids, unit_numbers, cursor_batch, cursor_unit, misses, *more = row
     previous_key, clone_suspected_at, rules, instance, boot_marks, boot_changed_at, walls, clock_skew_seconds = more[:8]
-    trust_life, last_seen_at, standing, cluster_owner_ids, trust, unresolved = more[8:]
+    trust_life, last_seen_at, audits_from, standing, cluster_owner_ids, trust, unresolved = more[8:]
     return KnownVehicle(
         public_id=public_id,
         vehicle_id=vehicle_id,
@@ -96,6 +97,7 @@ def find_vehicle(public_id: str) -> KnownVehicle | None:
         rules=json.loads(rules) if isinstance(rules, str) else rules,
         trust_life=trust_life,
         last_seen_at=last_seen_at,
+        audits_from=audits_from,
         standing=Standing(standing),
         cluster_owner_ids=tuple(cluster_owner_ids or (owner_id,)),
         trust=_read_trust(trust),

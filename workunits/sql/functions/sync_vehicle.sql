@@ -6,7 +6,7 @@
 -- plan, probes by key, also where a lane looks empty to the planner because its last rows were purged.
 CREATE OR REPLACE FUNCTION sync_vehicle(
     in_vehicle_id bigint, in_owner_id integer, in_counter_seen bigint, in_counter bigint, in_trust_life integer,
-    in_now timestamptz, in_kept_until timestamptz,
+    in_now timestamptz, in_kept_until timestamptz, in_audits_from timestamptz,
     in_eligible boolean, in_reasons text[], in_agent text, in_comparison_class text, in_memory_bytes bigint,
     in_opset_max integer,
     in_batches bigint[], in_seen_batches bigint[], in_seen_units integer[],
