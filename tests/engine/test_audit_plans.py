@@ -66,7 +66,9 @@ def test_the_audits_of_a_drain_are_found_by_their_units(audited_batch):
 
 
 def test_the_sweep_reads_open_audits_and_no_others(audited_batch):
-    plan = explain("list_audits_to_escalate", {"overdue_before": NOW, "has_anchor": True, "audits_max": 500})
+    plan = explain(
+        "list_audits_to_escalate", {"overdue_before": NOW, "held_before": NOW, "has_anchor": True, "audits_max": 500}
+    )
     assert {index for _, index in scans_of(plan, "audit")} <= {"audit_open", "audit_one_open_per_unit"}
     assert all("Seq" not in kind for kind, _ in scans_of(plan, "audit"))
     assert plan["Actual Rows"] == 50

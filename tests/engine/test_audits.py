@@ -466,10 +466,26 @@ def test_what_can_only_wait_is_not_looked_at_again_and_again():
     assert escalate_audits(now=overdue()) == 0  # any car may run it already
     Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
     assert escalate_audits(now=overdue()) == 0
-    listed = list_audits_to_escalate(overdue_before=overdue(), has_anchor=False, audits_max=10)
-    assert listed == []
-    listed = list_audits_to_escalate(overdue_before=overdue(), has_anchor=True, audits_max=10)
-    assert listed == [(batch.id, 0, "completed", True)]
+    when = {"overdue_before": overdue(), "held_before": NOW - OVERDUE, "audits_max": 10}
+    assert list_audits_to_escalate(**when, has_anchor=False) == []
+    assert list_audits_to_escalate(**when, has_anchor=True) == [(batch.id, 0, "completed", True, False)]
+    Audit.objects.update(stage="tensors")
+    AnchorRun.objects.create(batch=batch, unit_number=0, reason="dispute", state="failed", created_at=NOW)
+    assert list_audits_to_escalate(**when, has_anchor=True) == []
+
+
+def test_whoever_pauses_a_batch_does_not_hold_up_what_its_cars_did_for_others_for_ever():
+    batch, primary = audited()
+    other = make_audited_batch(units=1)
+    put_replica(other, vehicle=primary, sequence=2)
+    Batch.objects.filter(id=batch.id).update(status="paused")
+    held = NOW + timedelta(seconds=settings.FLEET.hold_seconds) + OVERDUE
+    assert escalate_audits(now=held - 2 * OVERDUE) == 0
+    assert escalate_audits(now=held) == 1
+    audit = the(batch, "drawn")
+    assert (audit.state, audit.detail) == ("void", "its batch was paused")
+    assert [(row.batch_id, row.owner_id) for row in Revocation.objects.all()] == [(batch.id, primary.owner_id)]
+    assert TrustEvent.objects.count() == 0
 
 
 def test_cancelling_a_batch_does_not_get_a_result_out_of_its_audit(anchor_alive):

@@ -75,6 +75,7 @@ def escalate_audits(*, now: datetime) -> int:
     has_anchor = is_anchor_alive(now)
     waiting = list_audits_to_escalate(
         overdue_before=now - timedelta(seconds=settings.FLEET.audit_patience_seconds),
+        held_before=now - timedelta(seconds=settings.FLEET.hold_seconds),
         has_anchor=has_anchor,
         audits_max=AUDITS_AT_ONCE,
     )
@@ -95,6 +96,7 @@ def _escalate_batch(batch_id: int, waiting: Mapping[int, WaitingAudit], now: dat
                 known.open,
                 batch_status=turn.status,
                 is_overdue=waiting[number].is_overdue,
+                is_held=waiting[number].is_held,
                 has_anchor=has_anchor,
                 has_run=known.has_run,
                 has_failed_run=known.has_failed_run,

@@ -2,8 +2,9 @@
 -- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open, replica_one_per_owner.
 -- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, what a car
 -- is running just now (its lease is short, and a second run would cost as much), and where no anchor can help, what any
--- car may run already. Of a completed batch cars run nothing but audits.
-SELECT a.batch_id, a.unit_number, b.status, a.created_at <= %(overdue_before)s
+-- car may run already. Of a completed batch cars run nothing but audits. One that is paused leases none; it is waited for
+-- until `held_before`.
+SELECT a.batch_id, a.unit_number, b.status, a.created_at <= %(overdue_before)s, a.created_at <= %(held_before)s
 FROM audit a
 JOIN batch b ON b.id = a.batch_id
 CROSS JOIN LATERAL (
@@ -12,13 +13,14 @@ CROSS JOIN LATERAL (
     FROM anchor_run r WHERE r.batch_id = a.batch_id AND r.unit_number = a.unit_number
 ) AS runs
 CROSS JOIN LATERAL (
-    SELECT b.status IN ('in_progress', 'paused', 'finalizing', 'completed') AS is_leasing,
-           %(has_anchor)s AND NOT runs.has_failed AS is_helped
+    SELECT b.status IN ('in_progress', 'finalizing', 'completed')
+               OR b.status = 'paused' AND a.created_at > %(held_before)s AS is_leasing,
+           (%(has_anchor)s OR a.stage <> '') AND NOT runs.has_failed AS is_helped
 ) AS facts
 WHERE a.state = 'open'
   AND (a.created_at <= %(overdue_before)s OR NOT facts.is_leasing)
   AND NOT (runs.has_run AND (a.stage <> '' OR %(has_anchor)s))
-  AND (facts.is_helped OR a.stage <> '' OR NOT (facts.is_leasing AND a.needs = 'car'))
+  AND (facts.is_helped OR NOT (facts.is_leasing AND a.needs = 'car'))
   AND NOT EXISTS (
       SELECT FROM replica r
       WHERE r.batch_id = a.batch_id AND r.unit_number = a.unit_number AND r.role = 1 AND r.state = 'LEASED'

@@ -145,17 +145,25 @@ def store_anchor_outputs(batch_id: int, runs: Sequence[TakenRun], *, now: dateti
 
 
 class WaitingAudit(NamedTuple):
-    """An open audit that waits for too long (`is_overdue`), or whose batch leases no more."""
+    """An open audit that waits for too long (`is_overdue`), for the hold window (`is_held`), or of a batch at its end."""
 
     batch_id: int
     unit_number: int
     batch_status: str
     is_overdue: bool
+    is_held: bool
 
 
-def list_audits_to_escalate(*, overdue_before: datetime, has_anchor: bool, audits_max: int) -> list[WaitingAudit]:
+def list_audits_to_escalate(
+    *, overdue_before: datetime, held_before: datetime, has_anchor: bool, audits_max: int
+) -> list[WaitingAudit]:
     """Return open audits that something has to be done about, oldest first."""
-    parameters = {"overdue_before": overdue_before, "has_anchor": has_anchor, "audits_max": audits_max}
+    parameters = {
+        "overdue_before": overdue_before,
+        "held_before": held_before,
+        "has_anchor": has_anchor,
+        "audits_max": audits_max,
+    }
     return [WaitingAudit._make(row) for row in fetch_all("list_audits_to_escalate", parameters)]
 
 

@@ -23,24 +23,33 @@ class Escalation:
 
 
 def escalate(
-    audit: AuditRow, *, batch_status: str, is_overdue: bool, has_anchor: bool, has_run: bool, has_failed_run: bool
+    audit: AuditRow,
+    *,
+    batch_status: str,
+    is_overdue: bool,
+    is_held: bool,
+    has_anchor: bool,
+    has_run: bool,
+    has_failed_run: bool,
 ) -> Escalation | None:
-    """Return what to do about an open audit, or None where it can only wait.
+    """Return what to do about an open audit, or None where it can only wait. `is_held`: it has for the hold window.
 
     Whoever lets audits lapse gains nothing by it: an anchor takes them over, and without one they stay open, or, where
-    the batch ended for good, the audited result is taken back with its audit, without blame.
+    the batch ended for good, the audited result is taken back with its audit, without blame. A batch that is paused is
+    waited for as long as the hold window, for an open audit holds up all that its vehicle did later, for others too.
     """
     is_dispute = audit.stage != ""
     if has_run and (has_anchor or is_dispute):
         return None  # it is in the anchors' queue
-    if is_dispute or (has_anchor and not has_failed_run):
+    if (is_dispute or has_anchor) and not has_failed_run:
         reason = DISPUTE if is_dispute else CLASS if audit.needs == OTHER_CLASS else OVERDUE
-        return Escalation(audit=replace(audit, needs=ANCHOR), run_reason=reason) if not has_failed_run else None
+        return Escalation(audit=replace(audit, needs=ANCHOR), run_reason=reason)
     if not is_overdue:
         return None
-    if batch_status in LEASING:
+    if batch_status in LEASING and not (batch_status == BatchStatus.PAUSED and is_held):
         return Escalation(audit=replace(audit, needs=CAR), cancels_run=has_run) if audit.needs != CAR else None
+    said = "its batch was paused" if batch_status == BatchStatus.PAUSED else "its batch ended unaudited"
     return Escalation(
-        audit=replace(audit, state=AuditState.VOID.value, detail="its batch ended unaudited", drops_result=True),
+        audit=replace(audit, state=AuditState.VOID.value, detail=said, drops_result=True),
         cancels_run=has_run,
     )
