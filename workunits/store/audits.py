@@ -145,7 +145,7 @@ def store_anchor_outputs(batch_id: int, runs: Sequence[TakenRun], *, now: dateti
 
 
 class WaitingAudit(NamedTuple):
-    """An open audit that waits for too long (`is_overdue`), for the hold window (`is_held`), or of a batch at its end."""
+    """An open audit that waits too long (`is_overdue`), for the hold window (`is_held`), or of a batch that ended."""
 
     batch_id: int
     unit_number: int
