@@ -143,7 +143,7 @@ def add_sync(files: Files, car: Ed25519PrivateKey, director: Ed25519PrivateKey) 
 
 
 def add_sketch(files: Files) -> None:
-    """A document of four outputs and its sketch, made with loops over plain numbers."""
+    """A document of six outputs and its sketch, made with loops over plain numbers."""
     rows, salt = 7, bytes(range(16, 32))
     vectors = [[(3 * row + 2 * column) % 11 - 4.5 for column in range(5)] for row in range(rows)]
     scores = [[(5 * row + 3 * column) % 7 / 8 for column in range(4)] for row in range(rows)]
@@ -152,36 +152,48 @@ def add_sketch(files: Files) -> None:
     # Classes on the first of two axes: two for each of three positions.
     shares = [[(1 + (row + place) % 7) / 8 for place in range(3)] for row in range(rows)]
     shares = [first + [1 - share for share in first] for first in shares]
+    codes = [[(37 * row + 11 * column) % 256 - 128 for column in range(3)] for row in range(rows)]
+    chances = [[(1 + (2 * row + 3 * place) % 5) / 8 for place in range(4)] for row in range(rows)]
     content = {
         "label": ("I64", [rows], struct.pack(f"<{rows}q", *labels)),
         "embedding": ("F32", [rows, 5], struct.pack(f"<{rows * 5}f", *itertools.chain(*vectors))),
         "logits": ("F32", [rows, 4], struct.pack(f"<{rows * 4}f", *itertools.chain(*scores))),
         "shares": ("F32", [rows, 2, 3], struct.pack(f"<{rows * 6}f", *itertools.chain(*shares))),
+        "codes": ("I8", [rows, 3], struct.pack(f"<{rows * 3}b", *itertools.chain(*codes))),
+        "chances": ("F32", [rows, 2, 2], struct.pack(f"<{rows * 4}f", *itertools.chain(*chances))),
     }
     files["sketch_output.safetensors"] = safetensors(content)
     equal = hashlib.blake2b(key=salt, digest_size=16, person=b"equal")
     equal.update(f"0 <i8 ({rows},) ".encode() + content["label"][2])
     buckets = [0.0] * 54
-    # Three tensors share the buckets; in the second, whose numbers are not all finite, minus infinity is kind 3.
+    # Five tensors share the buckets; in the second, whose numbers are not all finite, minus infinity is kind 3.
     equal.update(f"1 <f4 ({rows}, 5) ".encode())
-    equal.update(f"{project(vectors, salt, 1, buckets, slice(0, 18))} ".encode())
+    equal.update(f"{project_rows(vectors, salt, 1, buckets, slice(0, 10))} ".encode())
     equal.update(f"2 <f4 ({rows}, 4) ".encode())
     equal.update(bytes(3 if score == float("-inf") else 0 for row in scores for score in row))
     finite = [[0.0 if score == float("-inf") else score for score in row] for row in scores]
-    equal.update(f"{project(finite, salt, 2, buckets, slice(18, 36))} ".encode())
+    equal.update(f"{project_rows(finite, salt, 2, buckets, slice(10, 21))} ".encode())
     equal.update(f"3 <f4 ({rows}, 2, 3) ".encode())
     pairs = [[(row[place], row[place + 3]) for place in range(3)] for row in shares]
-    behind = [[math.log(pair[at] / pair[1 - at]) / 2 for pair in row for at in (0, 1)] for row in pairs]
-    equal.update(f"{project(behind, salt, 3, buckets, slice(36, 54))} ".encode())
+    equal.update(f"{project_softmax(pairs, salt, 3, buckets, slice(21, 32))} ".encode())
+    equal.update(f"4 |i1 ({rows}, 3) ".encode())
+    equal.update(f"{project_rows(codes, salt, 4, buckets, slice(32, 43))} ".encode())
+    equal.update(f"5 <f4 ({rows}, 2, 2) ".encode())
+    positions = [tuple(row[place : place + 2]) for row in chances for place in (0, 2)]
+    project(positions, salt, 5, 0, buckets, slice(43, 54))
+    equal.update(b"0 ")
     choices = hashlib.blake2b(key=salt, digest_size=16, person=b"choices")
     choices.update(struct.pack(f"<{rows}i", *(row.index(max(row)) for row in scores)))
     choices.update(struct.pack(f"<{rows * 3}i", *(pair.index(max(pair)) for row in pairs for pair in row)))
+    choices.update(struct.pack(f"<{rows * 2}i", *(position.index(max(position)) for position in positions)))
     sketch = struct.pack(">BBxx16s16sI54f", 1, 0, equal.digest(), choices.digest(), rows, *buckets)
     outputs = [
         {"name": "label", "dtype": "I64", "shape": [], "comparator": "exact"},
         {"name": "embedding", "dtype": "F32", "shape": [5], "comparator": "embedding"},
         {"name": "logits", "dtype": "F32", "shape": [4], "comparator": "logits"},
         {"name": "shares", "dtype": "F32", "shape": [2, 3], "comparator": "softmax", "axis": 0},
+        {"name": "codes", "dtype": "I8", "shape": [3], "comparator": "dense"},
+        {"name": "chances", "dtype": "F32", "shape": [2, 2], "comparator": "probabilities"},
     ]
     files["sketch.json"] = pretty(
         {
@@ -193,19 +205,57 @@ def add_sketch(files: Files) -> None:
     )
 
 
-def project(rows: list[list[float]], salt: bytes, index: int, buckets: list[float], share: slice) -> int:
-    """Add the projections of a tensor that is one chunk to its buckets; return the power of two of its norms."""
-    count, width, room = len(rows), len(rows[0]) + 1, share.stop - share.start
+def project_rows(rows: list[list[Any]], salt: bytes, index: int, buckets: list[float], share: slice) -> int:
+    """Add the projections of rows by their norms to a tensor's buckets; return the power of two of the norms."""
     norms = [math.sqrt(math.fsum(number * number for number in row)) for row in rows]
-    median = sorted(norms)[(count - 1) // 2]
-    scales = [max(norm, median / 100) for norm in norms]
-    magnitude = round(math.log2(median) + 1 / 3)
-    signs = hashlib.shake_256(b"signs" + struct.pack(">II", index, 0) + salt).digest(-(-2 * count * width // 8))
+    median = sorted(norms)[(len(rows) - 1) // 2]
+    sizes = [max(norm, median / 100) for norm in norms]
+    return project_by_size(rows, sizes, salt, index, buckets, share)
+
+
+def project_softmax(
+    rows: list[list[tuple[float, ...]]], salt: bytes, index: int, buckets: list[float], share: slice
+) -> int:
+    """Add the projections of the scores behind shares, and of the shares; return the power of two of the spreads."""
+    scores: list[list[float]] = []
+    squares: list[list[float]] = []
+    for row in rows:
+        squares.append([])
+        for position in row:
+            logarithms = [math.log(each) for each in position]
+            mean = math.fsum(logarithms) / len(logarithms)
+            scores.append([each - mean for each in logarithms])
+            squares[-1].append(math.fsum(each * each for each in scores[-1]) / len(logarithms))
+    spreads = sorted(math.sqrt(each) for row in squares for each in row)
+    median = spreads[(len(spreads) - 1) // 2]
+    usual = [max(math.sqrt(each), math.sqrt(math.fsum(row) / len(row)), median, 1.0) for row in squares for each in row]
+    sizes = [each * math.sqrt(len(position)) for each, position in zip(usual, scores, strict=True)]
+    magnitude = project_by_size(scores, sizes, salt, index, buckets, share)
+    project([position for row in rows for position in row], salt, index, 1, buckets, share)
+    return magnitude
+
+
+def project_by_size(
+    rows: list[list[Any]], sizes: list[float], salt: bytes, index: int, buckets: list[float], share: slice
+) -> int:
+    magnitude = round(math.log2(sorted(sizes)[(len(sizes) - 1) // 2]) + 1 / 3)
+    measured = [
+        (*(number / size for number in row), math.log(size) - magnitude * math.log(2))
+        for row, size in zip(rows, sizes, strict=True)
+    ]
+    project(measured, salt, index, 0, buckets, share)
+    return magnitude
+
+
+def project(
+    rows: list[tuple[float, ...]], salt: bytes, index: int, chunk: int, buckets: list[float], share: slice
+) -> None:
+    """Add the projections of rows that are one chunk of a tensor to its buckets."""
+    count, width, room = len(rows), len(rows[0]), share.stop - share.start
+    signs = hashlib.shake_256(b"signs" + struct.pack(">II", index, chunk) + salt).digest(-(-2 * count * width // 8))
     places = hashlib.shake_256(b"places" + struct.pack(">II", index, 0) + salt).digest(4 * count)
     words = struct.unpack(f">{2 * count}H", places)
-    for row, numbers in enumerate(rows):
-        norm = scales[row]
-        values = [number / norm for number in numbers] + [math.log(norm) - magnitude * math.log(2)]
+    for row, values in enumerate(rows):
         first = words[row] % room
         second = (first + 1 + words[count + row] % (room - 1)) % room
         for projection, place in enumerate((first, second)):
@@ -213,7 +263,6 @@ def project(rows: list[list[float]], salt: bytes, index: int, buckets: list[floa
             bits = (signs[at // 8] >> (7 - at % 8) & 1 for at in range(start, start + width))
             total = math.fsum(value if bit else -value for value, bit in zip(values, bits, strict=True))
             buckets[share.start + place] += total
-    return magnitude
 
 
 def sync_request(digest: str, output: bytes) -> dict[str, Any]:

@@ -157,14 +157,16 @@ def test_the_golden_output_has_the_golden_digest_and_fits_the_golden_contract():
 
 def spec_of(output: dict[str, Any]) -> OutputSpec:
     """Return the spec behind a contract's output."""
-    is_softmax = output["comparator"] == "softmax"
+    said = output["comparator"]
+    is_softmax, is_8_bits = said == "softmax", output["dtype"] == "I8"
+    task = said if is_8_bits else "embedding"
     return OutputSpec(
         name=output["name"],
         dtype=output["dtype"],
         shape=tuple(output["shape"]),
-        comparator="probabilities" if is_softmax else output["comparator"],
+        comparator="int8" if is_8_bits else "probabilities" if is_softmax else said,
         tolerance=1e-6,
-        options=ComparatorOptions(softmax=is_softmax, axis=output.get("axis", -1)),
+        options=ComparatorOptions(softmax=is_softmax, axis=output.get("axis", -1), task=task),
     )
 
 

@@ -15,7 +15,10 @@ from workunits.domain.sketch import SKETCH_BYTES, SKETCH_MATCH_MAX, describe_com
 
 SALT = bytes(range(16))
 FLOAT_COMPARATORS = ["exact", "logits", "probabilities", "embedding", "dense", "detections", "int8"]
-DTYPES = {"F32": np.float32, "F64": np.float64, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_}
+DTYPES = {
+    "F32": np.float32, "F64": np.float64, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_, "I8": np.int8,
+    "U8": np.uint8,
+}  # fmt: skip
 
 
 def spec(
@@ -119,6 +122,60 @@ def test_a_contract_says_how_an_output_is_compared_as_far_as_a_car_has_to_know()
     assert describe_comparison(spec(comparator="int8", options=as_logits)) == {"comparator": "logits"}
 
 
+@pytest.mark.parametrize("softly", [True, False])
+@pytest.mark.parametrize(("shape", "axis"), [((400, 3), -1), ((3, 400), 0)])
+def test_a_single_wrong_position_shows_among_thousands(shape, axis, softly):
+    """Beside the other positions of its row it would be a twentieth of itself."""
+    scores = np.random.default_rng(3).standard_normal((4, *shape)) * 2
+    shares = np.moveaxis(softmax(np.moveaxis(scores, 1 if axis == 0 else -1, -1)), -1, 1 if axis == 0 else -1)
+    options = ComparatorOptions(axis=axis, softmax=softly)
+    one = spec(shape=shape, comparator="probabilities", options=options)
+    noise = 1 + np.random.default_rng(1).standard_normal(shares.shape) * 3e-7
+    assert distance(shares, (shares * noise).astype(np.float32), one) <= SKETCH_MATCH_MAX
+    wrong = shares.copy()
+    wrong[2, 1, 1] += np.float32(1e-4)
+    assert distance(shares, wrong, one) > 2 * SKETCH_MATCH_MAX
+
+
+def test_a_softmax_over_more_classes_than_a_chunk_has_numbers_is_looked_at_to_its_end():
+    scores = np.random.default_rng(4).standard_normal((2, 70_000)) * 3
+    wrong = scores.copy()
+    wrong[1, 69_000:69_100] += 0.5
+    one = spec(shape=(70_000,), comparator="probabilities", options=ComparatorOptions(softmax=True))
+    honest = softmax(scores * (1 + 1e-7 * np.random.default_rng(5).standard_normal(scores.shape)))
+    assert distance(softmax(scores), honest, one) <= SKETCH_MATCH_MAX
+    assert distance(softmax(scores), softmax(wrong), one) > 100.0
+    assert distance(softmax(scores), softmax(scores * 1.001), one) > 4.0
+
+
+def test_whole_numbers_of_a_quantised_graph_are_sketched_by_distance_and_others_are_not():
+    codes = np.random.default_rng(6).integers(-128, 128, (300, 64)).astype(np.int8)
+    nearly, wrong = codes.copy(), codes.copy()
+    nearly[:, 3] ^= 1
+    wrong[7] = codes[8]
+    one = OutputSpec(
+        name="y", dtype="I8", shape=(64,), comparator="int8", tolerance=5e-2, options=ComparatorOptions(task="dense")
+    )
+    assert describe_comparison(one) == {"comparator": "dense"}
+    assert distance(codes, nearly, one) <= SKETCH_MATCH_MAX
+    assert distance(codes, wrong, one) > SKETCH_MATCH_MAX
+    assert distance(codes, nearly, spec(dtype="I8", comparator="exact")) == float("inf")
+    assert client.sketch_kind("", "I8") == "exact", "an older server says nothing"
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, np.inf, np.nan])
+def test_shares_that_are_none_agree_only_with_themselves(value):
+    shares = np.full((5, 3), 1 / 3)
+    wrong = shares.copy()
+    wrong[2, 1] = value
+    for softly in (True, False):
+        options = ComparatorOptions(softmax=softly)
+        one = spec(shape=(3,), comparator="probabilities", dtype="F64", options=options)
+        assert distance(wrong, shares, one) > 4.0
+        assert distance(shares, wrong, one) > 4.0
+        assert distance(wrong, wrong, one) == 0.0
+
+
 def test_exact_outputs_have_to_be_equal():
     labels = np.arange(500, dtype=np.int64)
     other = labels.copy()
@@ -192,7 +249,8 @@ def outputs(draw: st.DrawFn) -> list[tuple[OutputSpec, np.ndarray]]:
     made: list[tuple[OutputSpec, np.ndarray]] = []
     for index in range(draw(st.integers(1, 3))):
         dtype = draw(st.sampled_from(sorted(DTYPES)))
-        comparator = draw(st.sampled_from(FLOAT_COMPARATORS)) if dtype[0] == "F" else "exact"
+        others = ["exact", "int8"] if dtype in ("I8", "U8") else ["exact"]
+        comparator = draw(st.sampled_from(FLOAT_COMPARATORS if dtype[0] == "F" else others))
         shape = tuple(draw(st.lists(st.integers(0, 5), max_size=3)))
         axis = draw(st.integers(-len(shape), len(shape) - 1)) if shape else -1
         options = ComparatorOptions(axis=axis, softmax=draw(st.booleans()), task=draw(st.sampled_from(TASKS)))

@@ -21,21 +21,22 @@ a bucket, and so does what the server allows. Measured, as the largest differenc
 numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled by
 1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
 
-Of a softmax the logarithms are sketched, centred over the classes: they are the scores behind it, where a cheaper
-precision shows that clear shares hide. Detections and tokens are compared to the last bit only: their rules need the
-outputs themselves.
+Of shares each position is a row of its own and taken as it is, since their rule is for the single share: beside the
+others of a map it would vanish. Of a softmax the logarithms are sketched as well, centred over the classes: they are
+the scores behind it, where a cheaper precision shows that clear shares hide. Detections and tokens are compared to the
+last bit only: their rules need the outputs themselves.
 
 The signs are bits of SHAKE-256 of salt, tensor and chunk, never of a library's random numbers, whose streams change.
-Sums may differ in their last bits between libraries; the head is exact. It costs 4 ms for each MiB of output, which
-the contract limits to some MiB, and up to 6 MiB of memory beside the output, whatever its shape (and an output that is
-a softmax, or has its classes not last, once more).
+Sums may differ in their last bits between libraries; the head is exact. It costs 4 ms for each MiB of output, of a
+softmax 10 ms; the contract limits it to some MiB. And up to 6 MiB of memory beside the output, whatever its shape (an
+output that has its classes not last once more, and of a softmax some 60 bytes for each position).
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,21 +54,27 @@ _NORM_FLOOR_RATIO: Final = 1e-2
 # Shares below carry no digits to rely on.
 _SHARE_MIN: Final = 1e-30
 _SHARE_MIN_F16: Final = 1e-4
-_EXACT, _FLOATS, _SCORES, _SOFTMAX = "exact", "floats", "scores", "softmax"
-# How outputs of the contract's comparators are sketched; all others by distance alone.
+# As in the comparison: differences of scores behind a softmax are measured against no less than this spread.
+_SPREAD_MIN: Final = 1.0
+# Beyond, a share is no share, and sums of them might not be numbers any more.
+_SHARE_MAX: Final = 1e30
+_EXACT, _NUMBERS, _SCORES, _SHARES, _SOFTMAX = "exact", "numbers", "scores", "shares", "softmax"
+# How outputs of the contract's comparators are sketched; floats of all others as numbers.
 _KINDS: Final = {
-    "exact": _EXACT, "tokens": _EXACT, "detections": _EXACT, "logits": _SCORES, "probabilities": _SCORES,
-    "softmax": _SOFTMAX,
+    "exact": _EXACT, "tokens": _EXACT, "detections": _EXACT, "embedding": _NUMBERS, "dense": _NUMBERS,
+    "logits": _SCORES, "probabilities": _SHARES, "softmax": _SOFTMAX,
 }  # fmt: skip
 
 Tensor = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+# (rows, columns) -> numbers of a tensor with two axes.
+Reader = Callable[[slice, slice], Floats]
 
 
 class SketchedTensor(NamedTuple):
     """An output `[rows, *shape]`, how it is sketched, and the axis of its classes in a row's shape.
 
-    `kind`: `exact`, `floats`, `scores` or `softmax`; the last two by distance and first choice.
+    `kind`: `exact`, `numbers`, `scores`, `shares` or `softmax`; the last three by distance and first choice.
     """
 
     kind: str
@@ -76,8 +83,11 @@ class SketchedTensor(NamedTuple):
 
 
 def sketch_kind(comparator: str, dtype: str) -> str:
-    """Return how an output is sketched, by the contract's word for how it is compared."""
-    return _KINDS.get(comparator, _FLOATS) if dtype.startswith("F") else _EXACT
+    """Return how an output is sketched, by the contract's word for how it is compared.
+
+    Whole numbers of a quantised graph are compared by distance, and then the contract says so.
+    """
+    return _KINDS.get(comparator, _NUMBERS if dtype.startswith("F") else _EXACT)
 
 
 def sketch_tensors(tensors: Sequence[SketchedTensor], salt: bytes) -> bytes:
@@ -97,15 +107,12 @@ def sketch_tensors(tensors: Sequence[SketchedTensor], salt: bytes) -> bytes:
             kinds = np.where(np.isnan(tensor), 2, np.where(tensor > 0, 1, 3))
             equal.update(np.where(finite, 0, kinds).astype(np.int8).data)
         numbers = tensor
-        if kind in (_SCORES, _SOFTMAX):
+        if kind != _NUMBERS:
             numbers, finite = _by_class(tensor, axis), _by_class(finite, axis)
             choices.update(_first_choices(numbers, finite).data)
-        if kind == _SOFTMAX:
-            numbers = _scores_behind(numbers, finite)
-        mine = _share(place, projected)
-        magnitude, projection = _project(numbers, finite, salt=salt, index=index, buckets=mine.stop - mine.start)
+        projection = _Projection(salt, index, sums[_share(place, projected)])
+        magnitude = _project(kind, numbers, finite, projection)
         equal.update(f"{magnitude} ".encode())
-        sums[mine] += projection
         place += 1
     rows = len(tensors[0].tensor) if tensors else 0
     head = _HEAD.pack(_VERSION, int(is_finite), equal.digest(), choices.digest(), rows)
@@ -142,47 +149,99 @@ def _first_choices(tensor: Tensor, finite: Tensor) -> npt.NDArray[np.int32]:
     return np.concatenate(choices) if choices else np.zeros(0, np.int32)
 
 
-def _scores_behind(tensor: Tensor, finite: Tensor) -> Tensor:
-    """Return the logarithms of shares, centred over the classes of each position: scores up to rounding."""
-    shares, parts = _positions(tensor)
-    mask = finite.reshape(shares.shape)
-    smallest = _SHARE_MIN_F16 if tensor.dtype == np.float16 else _SHARE_MIN
-    scores = np.zeros(shares.shape, np.float32)
-    for part in parts:
-        logarithms = np.log(np.maximum(np.where(mask[part], shares[part], 0.0).astype(np.float64), smallest))
-        scores[part] = logarithms - (logarithms.sum(axis=1) / shares.shape[1])[:, None]
-    return scores.reshape(tensor.shape)
+def _project(kind: str, tensor: Tensor, finite: Tensor, projection: _Projection) -> int:
+    """Add what is to be compared by distance; return the power of two that sizes are measured by."""
+    is_by_position = kind in (_SHARES, _SOFTMAX)
+    width = tensor.shape[-1] if is_by_position else (tensor[0].size if len(tensor) else 0)
+    if not tensor.size or not width:
+        return 0
+    flat, mask = tensor.reshape(-1, width), finite.reshape(-1, width)
+    if not is_by_position:
+        return _project_rows(flat, mask, projection)
+    magnitude = _project_logarithms(flat, mask, len(tensor), projection) if kind == _SOFTMAX else 0
+
+    def read(here: slice, columns: slice) -> Floats:
+        shares = np.where(mask[here, columns], flat[here, columns], 0.0).astype(np.float64)
+        return np.clip(shares, -_SHARE_MAX, _SHARE_MAX)
+
+    projection.add(flat.shape, read)
+    return magnitude
 
 
-def _project(tensor: Tensor, finite: Tensor, *, salt: bytes, index: int, buckets: int) -> tuple[int, Floats]:
-    """Return the power of two that the norms are measured by, and what the buckets hold."""
-    rows = len(tensor)
-    width = tensor[0].size if rows else 0
-    sums: Floats = np.zeros(buckets)
-    if not width:
-        return 0, sums
-    flat, mask = tensor.reshape(rows, width), finite.reshape(rows, width)
+def _project_rows(flat: Tensor, mask: Tensor, projection: _Projection) -> int:
+    """Add rows relative to their norms, and the norms."""
     exponent = _exponent(flat, mask)
-    squares: Floats = np.zeros(rows)
-    for here, columns in _chunks(rows, width):
-        squares[here] += np.square(_numbers(flat, mask, here, columns, exponent)).sum(axis=1)
-    norms = np.sqrt(squares)
-    scale = np.maximum(norms, _NORM_FLOOR_RATIO * _median(norms))
-    scale[scale == 0] = 1.0
-    middle = float(np.log2(_median(scale)))
-    # A third, so that rows of a norm such as 1 or the root of 2 do not stand where the rounding turns.
-    magnitude = round(middle + exponent + 1 / 3)
-    for number, (here, columns) in enumerate(_chunks(rows, width)):
-        numbers = _numbers(flat, mask, here, columns, exponent) / scale[here, None]
-        if columns.start == 0:
-            logarithm = np.log(scale[here]) + (exponent - magnitude) * np.log(2.0)
-            numbers = np.concatenate([numbers, logarithm[:, None]], axis=1)
-        count, length = numbers.shape
-        signs = _draw_signs(salt, index, number, count, length)
-        places = _draw_places(salt, index, here.start, count, buckets)
-        for projection in (0, 1):
-            np.add.at(sums, places[projection], np.where(signs[projection], numbers, -numbers).sum(axis=1))
-    return magnitude, sums
+
+    def read(here: slice, columns: slice) -> Floats:
+        numbers = np.where(mask[here, columns], flat[here, columns], 0.0).astype(np.float64)
+        scaled: Floats = np.ldexp(numbers, -exponent)
+        return scaled
+
+    norms = np.sqrt(_sum_of_squares(flat.shape, read))
+    sizes = np.maximum(norms, _NORM_FLOOR_RATIO * _median(norms))
+    sizes[sizes == 0] = 1.0
+    return projection.add_measured(flat.shape, read, sizes, exponent)
+
+
+def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: _Projection) -> int:
+    """Add the scores behind shares, relative to their usual spread, and the spread; a score is centred over classes."""
+    smallest = _SHARE_MIN_F16 if flat.dtype == np.float16 else _SHARE_MIN
+    counts, totals, means = (np.zeros(len(flat)) for _ in range(3))
+
+    def read(here: slice, columns: slice) -> Floats:
+        shares = flat[here, columns]
+        counted = mask[here, columns] & (shares > smallest)
+        logarithms = np.log(np.where(counted, shares, 1.0).astype(np.float64))
+        return np.where(counted, logarithms - means[here, None], 0.0)
+
+    for here, columns in _chunks(*flat.shape):
+        counts[here] += (mask[here, columns] & (flat[here, columns] > smallest)).sum(axis=1)
+        totals[here] += read(here, columns).sum(axis=1)
+    counts = np.maximum(counts, 1.0)
+    means += totals / counts
+    squares = _sum_of_squares(flat.shape, read) / counts
+    of_row = np.repeat(squares.reshape(rows, -1).mean(axis=1), len(flat) // rows)
+    spreads = np.sqrt(np.maximum(squares, of_row))
+    usual = np.maximum(spreads, max(_median(np.sqrt(squares)), _SPREAD_MIN))
+    return projection.add_measured(flat.shape, read, usual * np.sqrt(counts), 0)
+
+
+def _sum_of_squares(shape: tuple[int, ...], read: Reader) -> Floats:
+    squares: Floats = np.zeros(shape[0])
+    for here, columns in _chunks(*shape):
+        squares[here] += np.square(read(here, columns)).sum(axis=1)
+    return squares
+
+
+class _Projection:
+    """The buckets of one output. Whatever is added after something else has signs of its own."""
+
+    def __init__(self, salt: bytes, index: int, sums: Floats) -> None:
+        self._salt, self._index, self._sums = salt, index, sums
+        self._chunk = 0
+
+    def add_measured(self, shape: tuple[int, ...], read: Reader, sizes: Floats, exponent: int) -> int:
+        """Add rows divided by their sizes, which are times two to the `exponent`, and the logarithms of these."""
+        # A third, so that rows of a norm such as 1 or the root of 2 do not stand where the rounding turns.
+        magnitude = round(float(np.log2(_median(sizes))) + exponent + 1 / 3)
+        logarithms = np.log(sizes) + (exponent - magnitude) * np.log(2.0)
+
+        def read_measured(here: slice, columns: slice) -> Floats:
+            numbers = read(here, columns) / sizes[here, None]
+            return numbers if columns.start else np.concatenate([numbers, logarithms[here, None]], axis=1)
+
+        self.add(shape, read_measured)
+        return magnitude
+
+    def add(self, shape: tuple[int, ...], read: Reader) -> None:
+        """Add the signed sums of rows, chunk by chunk."""
+        for here, columns in _chunks(*shape):
+            numbers = read(here, columns)
+            signs = _draw_signs(self._salt, self._index, self._chunk, *numbers.shape)
+            places = _draw_places(self._salt, self._index, here.start, len(numbers), len(self._sums))
+            for one, mask in zip(places, signs, strict=True):
+                np.add.at(self._sums, one, np.where(mask, numbers, -numbers).sum(axis=1))
+            self._chunk += 1
 
 
 def _exponent(flat: Tensor, mask: npt.NDArray[np.bool_]) -> int:
@@ -203,12 +262,6 @@ def _chunks(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
     for first in range(0, rows, step):
         for column in range(0, width, _CHUNK_NUMBERS):
             yield slice(first, min(first + step, rows)), slice(column, min(column + _CHUNK_NUMBERS, width))
-
-
-def _numbers(flat: Tensor, mask: npt.NDArray[np.bool_], here: slice, columns: slice, exponent: int) -> Floats:
-    numbers = np.where(mask[here, columns], flat[here, columns], 0.0).astype(np.float64)
-    scaled: Floats = np.ldexp(numbers, -exponent)
-    return scaled
 
 
 def _draw_signs(salt: bytes, index: int, number: int, rows: int, width: int) -> npt.NDArray[np.bool_]:

@@ -22,14 +22,19 @@ class Bench:
     """A runner under test and everything it said."""
 
     def __init__(self, folder: Path, model: bytes, settings: dict[str, Any], limits: dict[str, int]) -> None:
-        threads = settings.pop("threads", 1)
+        threads, comparator = settings.pop("threads", 1), settings.pop("comparator", "")
         # On a busy machine an idle process may not get a turn for longer than a test waits.
         settings.setdefault("walls_off", ("idle_priority",))
         self.folder = folder
         model_path = folder / "model"
         model_path.write_bytes(model)
         contract = contract_of(model, **limits)
-        contract = replace(contract, session=replace(contract.session, intra_op_threads=threads))
+        scores, *others = contract.outputs
+        contract = replace(
+            contract,
+            session=replace(contract.session, intra_op_threads=threads),
+            outputs=(replace(scores, comparator=comparator), *others),
+        )
         self.runner = Runner(
             RunnerSettings(
                 model_path=model_path, contract=contract, memory_bytes=contract.limits.memory_bytes, **settings

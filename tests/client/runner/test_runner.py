@@ -43,7 +43,7 @@ from tests.client.support import (
     slow_model,
     wait_until,
 )
-from workunits.domain.comparison import OutputSpec
+from workunits.domain.comparison import ComparatorOptions, OutputSpec
 from workunits.domain.sketch import SKETCH_MATCH_MAX, make_sketch, sketch_distance
 
 
@@ -66,17 +66,27 @@ def test_it_runs_blocks_in_order_and_writes_one_document_with_the_contracts_outp
     assert sorted(path.name for path in work.folder.glob("unit.*")) == ["unit.in", "unit.out"]
 
 
-def test_an_output_too_large_to_travel_whole_comes_with_the_sketch_that_the_server_makes(bench: Make) -> None:
-    work = bench(limits={"inline_bytes_max": 100, "batch_rows": 4})
+@pytest.mark.parametrize("said", ["", "logits", "probabilities", "softmax"])
+def test_an_output_too_large_to_travel_whole_comes_with_the_sketch_that_the_server_makes(
+    bench: Make, said: str
+) -> None:
+    work = bench(limits={"inline_bytes_max": 100, "batch_rows": 4}, comparator=said)
     work.submit(rows=50)
     done = work.hear(UnitDone)
     assert isinstance(done, UnitDone)
+    comparator = "probabilities" if said == "softmax" else said or "embedding"
+    options = ComparatorOptions(softmax=said == "softmax")
     specs = [
-        OutputSpec(name="logits", dtype="F32", shape=(CLASSES,), comparator="embedding", tolerance=1e-5),
+        OutputSpec(
+            name="logits", dtype="F32", shape=(CLASSES,), comparator=comparator, tolerance=1e-5, options=options
+        ),
         OutputSpec(name="label", dtype="I64", shape=(), comparator="exact", tolerance=0.0),
     ]
     document = (work.folder / "unit.out").read_bytes()
     assert bytes.fromhex(done.sketch) == make_sketch(document, specs, bytes.fromhex(SALT))
+
+
+def test_an_output_that_travels_whole_needs_no_sketch(bench: Make) -> None:
     small = bench()
     small.submit("small")
     assert small.hear(UnitDone).sketch == ""  # type: ignore[union-attr]
