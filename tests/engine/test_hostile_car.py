@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from tests.engine.audit_rows import AUDIT, audits_of, end_replica, make_audited_batch, put_replica
-from tests.engine.factories import NOW, Car, commit, later, lease_seconds, rows_of
+from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_owner, make_vehicle, rows_of
+from tests.engine.test_concurrency import run_threads
 from tests.engine.test_draws import auditor, open_audit
-from workunits.models import AnchorRun
+from workunits.models import AnchorRun, Batch
 from workunits.pipeline import drain, draws, resolve
 from workunits.pipeline.recover import expire_overdue_leases
 from workunits.pipeline.report import OfferedReturn
@@ -131,3 +132,46 @@ def test_who_hands_back_other_work_gets_audits_with_the_next_sync():
     back = OfferedReturn(token=primary.token, is_error=False, reason="driving")
     assert car.sync(returned=[back], at=later(60)).outcomes == [(primary.token, "returned")]
     assert 2 in {lease.replica.ref.unit_number for lease in car.lease(3, at=later(120))}
+
+
+def make_known(batch: Batch, units: int) -> None:
+    """Let an anchor have confirmed the first units of a batch."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE unit SET state = 'VALIDATED', canonical_owner_id = 0, decided_at = now(), needed = 0, confirmed = 1"
+            " WHERE batch_id = %s AND number < %s",
+            [batch.id, units],
+        )
+
+
+def test_a_car_that_holds_up_its_fold_is_not_tried_and_paid_without_end():
+    batch = make_audited_batch(units=30)
+    make_known(batch, 20)
+    car = Car()
+    kept = car.lease(1)[0]
+    car.sync(commitments=[commit(kept, inline=False)])  # and its bytes never come
+    for _ in range(8):
+        car.sync(commitments=[commit(lease) for lease in car.lease(3) if lease is not kept])
+        fold_trust(now=NOW)
+    wanted = 3  # c δ / (1 - δ) = 2.6 units
+    assert 0 < sum(row["role"] == 2 for row in rows_of("replica")) <= wanted
+    assert {row["role"] for row in rows_of("replica")} == {0, 2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_known_answers_that_another_car_of_the_owner_is_being_given_are_stepped_over():
+    batch = make_audited_batch(units=7)
+    make_known(batch, 6)
+    owner = make_owner()
+    with transaction.atomic():
+        first = Car(make_vehicle(owner)).lease(3)
+        others: list[int] = []
+
+        def lease(_: int) -> None:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '5s'")
+                others.extend(each.replica.ref.unit_number for each in Car(make_vehicle(owner)).lease(3))
+            connection.close()
+
+        run_threads(1, lease)
+    assert {each.replica.ref.unit_number for each in first} | set(others) == set(range(6))

@@ -1,9 +1,11 @@
 -- Lease up to `known` units of one batch whose results were confirmed to a car that is new to the batch's level: it is
--- tried with them, and cannot tell them from other work.
+-- tried with them, and cannot tell them from other work. What it has answered and what is not yet folded into its trust
+-- counts: it would otherwise be tried and paid without end while it keeps one commitment open, which holds up the fold.
 -- Caller: the function sync_vehicle, after record_sync, which holds the presence row, for a young car only.
--- Locks: none but the replicas that it inserts: a known unit needs nothing and loses nothing.
+-- Locks: unit rows, SKIP LOCKED, though they need nothing and lose nothing: two cars of one owner would otherwise insert
+-- the same replicas in two orders, and lock each other out. Then the replicas that it inserts.
 -- Index: unit_known (two short ranges: from a random place on, and from the start), replica_one_per_owner (one probe a
--- candidate and owner). Rows: one for each lease, as `leased`.
+-- candidate and owner), vehicle_commit_in_sequence (one range). Rows: one for each lease, as `leased`.
 WITH known AS MATERIALIZED (
     (SELECT number FROM unit
      WHERE batch_id = %(batch_id)s AND confirmed > 0 AND state IN ('VALIDATED', 'ASSEMBLED') AND place >= %(any_place)s
@@ -23,7 +25,12 @@ picked AS MATERIALIZED (
           SELECT FROM replica r
           WHERE r.batch_id = %(batch_id)s AND r.unit_number = c.number AND r.owner_id = ANY (%(cluster_owners)s)
           OFFSET 0)
-    LIMIT least(%(known)s, %(wanted)s)
+    LIMIT greatest(0, least(%(wanted)s, %(known)s - (
+        SELECT count(*) FROM vehicle_commit c
+        WHERE c.vehicle_id = %(vehicle_id)s AND c.role = 2
+          AND c.sequence > coalesce((SELECT s.folded_sequence FROM vehicle_standing s
+                                     WHERE s.vehicle_id = %(vehicle_id)s), 0))))
+    FOR NO KEY UPDATE OF u SKIP LOCKED
 ),
 leased AS (
     INSERT INTO replica (batch_id, unit_number, owner_id, vehicle_id, rows, leased_at, deadline_at, role, weight)
