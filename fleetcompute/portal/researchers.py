@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from fleetcompute.portal.session import user_id_of
 from workunits.models import Batch
@@ -32,7 +33,8 @@ def batch(request: HttpRequest, public_id: str) -> HttpResponse:
     if found is None:
         raise Http404
     shown = _with_counts(found, selectors.count_running_rows([found])[found.pk])
-    return render(request, "batch.html", {**shown, "verification": verification.get_verification(found)})
+    numbers = verification.get_verification(found, now=timezone.now())
+    return render(request, "batch.html", {**shown, "verification": numbers})
 
 
 def _with_counts(row: Batch, running_rows: int) -> dict[str, Any]:

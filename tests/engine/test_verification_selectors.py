@@ -11,15 +11,17 @@ from django.db import connection
 from tests.engine.audit_rows import AUDIT, make_audited_batch, put_replica
 from tests.engine.factories import NOW, later, make_batch, make_vehicle
 from tests.engine.test_plans import explain, nodes, rows_touched
-from workunits.models import Audit, BatchProgress
+from workunits.models import Audit, Batch, BatchProgress
 from workunits.selectors.disagreements import DISAGREEMENTS_SHOWN, DisagreementFilter, list_disagreements
 from workunits.selectors.verification import (
     UNITS_SAMPLED,
     AuditCounts,
     RowFinality,
+    forget_parties,
     get_verification,
     list_verifications,
 )
+from workunits.store.anchors import note_machine
 
 pytestmark = pytest.mark.django_db
 UNITS = 20_000
@@ -81,29 +83,53 @@ def test_audits_about_others_are_not_counted_as_the_batchs_own():
     put_audit(batch, car, "open", unit=1)
     for reason in ("auditing", "known"):
         put_audit(batch, car, "failed", reason)
-    assert get_verification(batch).audits == AuditCounts(run=4, open=1, passed=2, failed=1, inconclusive=1)
+    assert get_verification(batch, now=NOW).audits == AuditCounts(run=4, open=1, passed=2, failed=1, inconclusive=1)
 
 
 @pytest.mark.parametrize(
-    ("level", "needs", "held"),
-    [("economy", "car", 10.0), ("standard", "anchor", 50.0), ("standard", "car", 19.0), ("strict", "car", 19.0)],
+    ("level", "needs", "held", "cause"),
+    [
+        ("economy", "car", 10.0, None),
+        ("standard", "anchor", 50.0, None),
+        ("standard", "car", 19.0, "audited_by_cars"),
+        ("strict", "car", 19.0, "audited_by_cars"),
+    ],
 )
-def test_the_bound_is_that_of_what_was_done_where_cars_stood_in_for_anchors(level, needs, held):
+def test_the_bound_is_that_of_what_was_done_where_cars_stood_in_for_anchors(level, needs, held, cause):
+    note_machine("desk", NOW)
     batch = make_audited_batch(level)
     put_audit(batch, make_vehicle(), "passed", "young", needs)
-    found = get_verification(batch)
+    found = get_verification(batch, now=NOW)
     assert found.factor_held == pytest.approx(held)
     assert found.expected_wrong_share == pytest.approx(0.05 / held)
+    assert found.weaker_because == cause
+
+
+@pytest.mark.parametrize(
+    ("machine", "rows_final", "held"),
+    [(None, 0, 19.0), ("out of order", 0, 19.0), ("", 0, 50.0), (None, 2, 50.0)],
+)
+def test_without_an_anchor_the_bound_is_that_of_cars_until_all_is_final(machine, rows_final, held):
+    if machine is not None:
+        note_machine("desk", NOW, problem=machine)
+    batch = make_audited_batch()
+    BatchProgress.objects.filter(batch=batch).update(rows_validated=2, rows_final=rows_final)
+    if rows_final:
+        Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
+    batch = Batch.objects.select_related("progress").get(id=batch.id)
+    found = get_verification(batch, now=NOW)
+    assert found.factor_held == pytest.approx(held)
+    assert found.weaker_because == ("no_anchor" if held < 50 else None)
 
 
 def test_a_quorum_states_no_bound():
-    found = get_verification(make_batch())
+    found = get_verification(make_batch(), now=NOW)
     assert (found.audit_factor, found.factor_held, found.expected_wrong_share) == (None, None, None)
 
 
 def test_replication_counts_every_run_of_units_that_have_a_result():
     batch = make_audited_batch(units=4)
-    assert get_verification(batch).replication is None
+    assert get_verification(batch, now=NOW).replication is None
     car = put_replica(batch, unit=0, state="VALID")
     put_replica(batch, unit=0, state="VALID", role=AUDIT)
     put_replica(batch, unit=1, state="VALID", vehicle=car, sequence=2)
@@ -114,23 +140,25 @@ def test_replication_counts_every_run_of_units_that_have_a_result():
             " WHERE batch_id = %s AND number < 2",
             [NOW, car.owner_id, batch.id],
         )
-    assert get_verification(batch).replication == 1.5
+    assert get_verification(batch, now=NOW).replication == 1.5
 
 
 def test_rows_are_provisional_or_final():
     batch = make_audited_batch(units=4)
     BatchProgress.objects.filter(batch=batch).update(rows_validated=6, rows_final=2, rows_revoked=3)
     batch.refresh_from_db()
-    assert get_verification(batch).rows == RowFinality(provisional=4, final=2, revoked=3)
+    assert get_verification(batch, now=NOW).rows == RowFinality(provisional=4, final=2, revoked=3)
 
 
 def test_many_batches_cost_what_one_does(django_assert_num_queries):
     batches = [make_audited_batch(units=1) for _ in range(5)]
-    from workunits.models import Batch
-
     rows = list(Batch.objects.filter(id__in=[batch.id for batch in batches]).select_related("progress"))
-    with django_assert_num_queries(4):
-        assert len(list_verifications(rows)) == 5
+    forget_parties()
+    with django_assert_num_queries(6):
+        assert len(list_verifications(rows, now=NOW)) == 5
+    # Who is at work is remembered for a while.
+    with django_assert_num_queries(5):
+        assert len(list_verifications(rows, now=NOW)) == 5
 
 
 def test_replication_of_a_large_batch_reads_a_sample_by_its_keys(large_batch):
@@ -140,7 +168,7 @@ def test_replication_of_a_large_batch_reads_a_sample_by_its_keys(large_batch):
     hot = {node["Index Name"].rsplit("_", 2)[0] for node in run if node.get("Relation Name", "").startswith(HOT)}
     assert hot == {"unit", "replica"}
     assert rows_touched(plan, ("unit", "replica")) <= 2 * 1.2 * UNITS_SAMPLED + 10
-    assert get_verification(large_batch).replication == pytest.approx(1.2, abs=0.001)
+    assert get_verification(large_batch, now=NOW).replication == pytest.approx(1.2, abs=0.001)
 
 
 def test_counts_of_audits_need_the_index_alone(large_batch):

@@ -24,8 +24,12 @@ from tests.research.test_documents import check
     ],
 )
 def test_a_level_or_a_quorum_is_chosen(caller, ordered, asked, level, quorum, factor, share) -> None:
-    from workunits.models import Batch
+    from django.utils import timezone
 
+    from workunits.models import Batch
+    from workunits.store.anchors import note_machine
+
+    note_machine("desk", timezone.now(), comparison_class="cpu")
     body = caller.post("/batches", {**ordered, **asked}).json()
     check(body, "Batch")
     said = body["verification"]
@@ -39,28 +43,100 @@ def test_a_level_or_a_quorum_is_chosen(caller, ordered, asked, level, quorum, fa
 
 
 @pytest.mark.parametrize(
-    ("asked", "pointer"),
+    ("asked", "pointer", "cure"),
     [
-        ({"quorum": 2, "verification": {"level": "strict"}}, "/quorum"),
-        ({"verification": {"level": "strict", "quorum": 2}}, "/verification"),
-        ({"verification": {}}, "/verification"),
-        ({"verification": {"level": "quorum"}}, "/verification/level"),
-        ({"verification": {"level": "paranoid"}}, "/verification/level"),
-        ({"verification": {"quorum": 6}}, "/verification/quorum"),
-        ({"verification": {"levle": "strict"}}, "/verification/levle"),
-        ({"verification": "strict"}, "/verification"),
-        ({"finality": "later"}, "/finality"),
-        ({"assumed_adversarial_share": 0}, "/assumed_adversarial_share"),
-        ({"assumed_adversarial_share": 1.5}, "/assumed_adversarial_share"),
+        ({"quorum": 2, "verification": {"level": "strict"}}, "/quorum", "not both"),
+        ({"quorum": 0}, "/quorum", "greater than or equal to 1"),
+        ({"verification": {"level": "strict", "quorum": 2}}, "/verification", "one of the two"),
+        ({"verification": {}}, "/verification", "one of the two"),
+        ({"verification": None}, "/verification", '{"level": "standard"}'),
+        ({"verification": {"level": "quorum"}}, "/verification/level", '{"quorum": 2}'),
+        ({"verification": {"level": "paranoid"}}, "/verification/level", "economy, standard, strict, critical"),
+        ({"verification": {"level": None}}, "/verification/level", "economy, standard, strict, critical"),
+        ({"verification": {"quorum": 6}}, "/verification/quorum", "less than or equal to 5"),
+        ({"verification": {"levle": "strict"}}, "/verification/levle", "there are level, quorum"),
+        ({"verification": "strict"}, "/verification", '{"level": "standard"}'),
+        ({"level": "strict"}, "/level", '"verification": {"level": "standard"}'),
+        ({"finality": "later"}, "/finality", "must be one of final, provisional"),
+        ({"finalty": "final"}, "/finalty", "finality"),
+        ({"assumed_adversarial_share": 0}, "/assumed_adversarial_share", "0.0001"),
+        ({"assumed_adversarial_share": 1.5}, "/assumed_adversarial_share", "1.0"),
+        ({"assumed_adversarial_share": "nan"}, "/assumed_adversarial_share", "number"),
     ],
 )
-def test_a_choice_that_says_nothing_or_two_things_is_pointed_at(caller, ordered, asked, pointer) -> None:
+def test_a_choice_that_says_nothing_or_two_things_is_pointed_at_with_its_cure(
+    caller, ordered, asked, pointer, cure
+) -> None:
     from workunits.models import Batch
 
     answer = caller.post("/batches", {**ordered, **asked})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
-    assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert cure in error["detail"]
     assert Batch.objects.count() == 0
+
+
+def test_a_batch_is_not_changed_afterwards_and_the_refusal_says_what_can_be_done(caller, ordered) -> None:
+    from workunits.models import Batch
+
+    batch_id = caller.post("/batches", {**ordered, "verification": {"level": "economy"}}).json()["id"]
+    for method in ("patch", "put", "delete"):
+        answer = getattr(caller.client, method)(
+            f"/api/v1/batches/{batch_id}",
+            '{"verification": {"level": "strict"}}',
+            "application/json",
+            headers={"Authorization": f"Bearer {caller.key}"},
+        )
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert "Order another" in answer.json()["detail"]
+    assert Batch.objects.get().level == "economy"
+
+
+def test_the_bound_that_holds_without_an_anchor_is_shown_with_its_reason(caller, ordered) -> None:
+    from django.utils import timezone
+
+    from workunits.store.anchors import note_machine
+
+    order = {**ordered, "verification": {"level": "strict"}}
+    body = caller.post("/batches", order).json()
+    said = body["verification"]
+    assert (said["audit_factor"], said["audit_factor_held"]) == (500.0, 19.0)
+    assert said["expected_wrong_share"] == pytest.approx(0.05 / 19)
+    assert said["weaker_because"] == "no_anchor"
+    assert "No anchor" in said["meaning"]
+    note_machine("desk", timezone.now(), comparison_class="cpu")
+    said = caller.get(f"/batches/{body['id']}").json()["verification"]
+    assert (said["audit_factor_held"], said["weaker_because"]) == (500.0, None)
+    assert said["expected_wrong_share"] == pytest.approx(0.0001)
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed", "missing"),
+    [
+        ({"quorum": 1}, 1, 0),
+        ({"quorum": 5}, 5, 4),
+        ({"verification": {"level": "critical"}}, 3, 2),
+        ({"verification": {"level": "economy"}}, 2, 1),
+    ],
+)
+def test_a_batch_says_when_the_fleet_cannot_serve_it(caller, ordered, asked, needed, missing) -> None:
+    from django.utils import timezone
+
+    from tests.engine.factories import Car, make_vehicle
+    from workunits.selectors.verification import forget_parties
+
+    forget_parties()
+    # Two cars of one owner, and one of another owner that is driving.
+    first = make_vehicle()
+    for vehicle in (first, make_vehicle(first.owner)):
+        Car(vehicle).sync(at=timezone.now())
+    Car().sync(at=timezone.now(), eligible=False)
+    body = caller.post("/batches", {**ordered, **asked}).json()
+    check(body, "Batch")
+    said = body["verification"]
+    assert (said["parties_needed"], said["parties_missing"]) == (needed, missing)
+    forget_parties()
 
 
 def test_provisional_finality_is_kept(caller, ordered) -> None:
@@ -123,5 +199,5 @@ def test_a_list_of_batches_costs_no_statement_for_each(caller, django_assert_max
     from workunits.models import Batch
 
     Batch.objects.update(project=caller.project)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(11):
         assert len(caller.get("/batches").json()["data"]) == 4

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from django.conf import settings
@@ -17,7 +20,10 @@ from django.db.models.functions import RowNumber
 from workunits.domain.audits.draws import AuditRules, factor_without_anchors
 from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel
 from workunits.domain.audits.sequence import AuditState
+from workunits.domain.states import BatchStatus
 from workunits.models import AnchorRun, Audit, Batch, BatchNotice
+from workunits.store.anchors import is_anchor_alive
+from workunits.store.clusters import count_active_clusters
 from workunits.store.db import fetch_all
 
 # Replication is measured on so many units of a batch: its standard error is then below a hundredth.
@@ -25,6 +31,17 @@ UNITS_SAMPLED: Final = 2048
 NOTICES_SHOWN: Final = 20
 # Rows about the other side of an audit and about known answers judge other vehicles, not this batch's results.
 _ABOUT_OTHERS: Final = (Audit.Reason.AUDITING.value, Audit.Reason.KNOWN.value)
+# In these states a batch has units without a result that cars may get.
+_NEEDS_CARS: Final = (BatchStatus.VALIDATING, BatchStatus.QUEUED, BatchStatus.IN_PROGRESS)
+# Who polls a batch must not have every heartbeat counted each time.
+AT_WORK_SECONDS: Final = 30
+
+
+class WeakerBecause(StrEnum):
+    """Why the bound of a batch is weaker than its level's."""
+
+    AUDITED_BY_CARS = "audited_by_cars"  # an anchor should have run some results again, and cars did
+    NO_ANCHOR = "no_anchor"  # there is none now, and results are still to come or to become final
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,31 +70,37 @@ class BatchVerification:
 
     Attributes:
         audit_factor: c; None at levels without audits.
-        factor_held: what the bound is computed with: c, or less where cars instead of anchors ran the first results of
+        factor_held: what the bound is computed with: c, or less where cars instead of anchors run the first results of
             a vehicle's life again, for a car may be a friend's.
+        weaker_because: why it is less; None where it is not.
         expected_wrong_share: f / `factor_held`; None at levels without audits.
         replication: executions for each unit with a result, re-runs included; None where there is none yet.
+        parties_needed: from how many clusters of owners cars have to come before a row can have a final result.
+        parties_missing: of how many no car may work now; None where the batch needs no cars.
     """
 
     level: VerificationLevel
     audit_factor: float | None
     factor_held: float | None
+    weaker_because: WeakerBecause | None
     adversarial_share: float
     expected_wrong_share: float | None
     audits: AuditCounts
     anchor_runs: int
     replication: float | None
     rows: RowFinality
+    parties_needed: int
+    parties_missing: int | None
     notices: list[BatchNotice] = field(default_factory=list)
 
 
-def get_verification(batch: Batch) -> BatchVerification:
+def get_verification(batch: Batch, *, now: datetime) -> BatchVerification:
     """Return the numbers of one batch; its `progress` is read."""
-    return list_verifications([batch])[batch.pk]
+    return list_verifications([batch], now=now)[batch.pk]
 
 
-def list_verifications(batches: Sequence[Batch]) -> dict[int, BatchVerification]:
-    """Return the numbers of these batches; four statements for all."""
+def list_verifications(batches: Sequence[Batch], *, now: datetime) -> dict[int, BatchVerification]:
+    """Return the numbers of these batches; at most six statements for all."""
     ids = [batch.pk for batch in batches]
     audits, unanchored = _count_audits(ids)
     runs = dict(
@@ -87,25 +110,62 @@ def list_verifications(batches: Sequence[Batch]) -> dict[int, BatchVerification]
         .annotate(Count("id"))
     )
     replications, notices = _measure_replication(ids), _list_notices(ids)
-    rules = AuditRules(friend_share=settings.FLEET.audit_friend_ratio)
+    rules, has_anchor = AuditRules(friend_share=settings.FLEET.audit_friend_ratio), is_anchor_alive(now)
+    waiting = {batch.pk for batch in batches if _needs_cars(batch)}
+    at_work = _count_at_work(int(now.timestamp()) // AT_WORK_SECONDS) if waiting else 0
     found = {}
     for batch in batches:
         level = VerificationLevel(batch.level)
         factor = AUDIT_FACTOR.get(level)
-        held = factor_without_anchors(level, rules) if factor is not None and batch.pk in unanchored else factor
+        needed = _count_parties(level, batch.quorum, has_anchor=has_anchor)
+        cause = _find_cause(batch, is_unanchored=batch.pk in unanchored, has_anchor=has_anchor)
+        held = factor_without_anchors(level, rules) if factor is not None and cause is not None else factor
         found[batch.pk] = BatchVerification(
             level=level,
             audit_factor=factor,
             factor_held=held,
+            weaker_because=None if held == factor else cause,
             adversarial_share=batch.adversarial_share,
             expected_wrong_share=None if held is None else batch.adversarial_share / held,
             audits=audits.get(batch.pk, AuditCounts()),
             anchor_runs=runs.get(batch.pk, 0),
             replication=replications.get(batch.pk),
             rows=count_finality(batch),
+            parties_needed=needed,
+            parties_missing=max(0, needed - at_work) if batch.pk in waiting else None,
             notices=notices.get(batch.pk, []),
         )
     return found
+
+
+def _find_cause(batch: Batch, *, is_unanchored: bool, has_anchor: bool) -> WeakerBecause | None:
+    if is_unanchored:
+        return WeakerBecause.AUDITED_BY_CARS
+    is_settled = batch.ended_at is not None and batch.progress.rows_final == batch.progress.rows_validated
+    return None if has_anchor or is_settled else WeakerBecause.NO_ANCHOR
+
+
+def _needs_cars(batch: Batch) -> bool:
+    if batch.status == BatchStatus.FINALIZING and VerificationLevel(batch.level) in AUDIT_FACTOR:
+        return batch.progress.rows_final < batch.progress.rows_validated
+    return batch.status in _NEEDS_CARS
+
+
+@lru_cache(maxsize=1)
+def _count_at_work(period: int) -> int:
+    return count_active_clusters(datetime.fromtimestamp(period * AT_WORK_SECONDS, UTC))
+
+
+def forget_parties() -> None:
+    """Let this process count anew who is at work."""
+    _count_at_work.cache_clear()
+
+
+def _count_parties(level: VerificationLevel, quorum: int, *, has_anchor: bool) -> int:
+    """Return from how many clusters a row's outputs have to come: those that agree, or a result and its audit."""
+    if level in AUDIT_FACTOR:
+        return 1 if has_anchor else 2
+    return quorum
 
 
 def count_finality(batch: Batch) -> RowFinality:

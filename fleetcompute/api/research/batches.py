@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -111,6 +112,14 @@ class BatchView(BatchResource):
         """Return the batch; 304 when nothing has changed since the ETag that the caller shows."""
         batch = self.batch_of(request, public_id)
         return _polled(request, batch, present_batch(batch))
+
+    def http_method_not_allowed(self, request: Request, *_args: Any, **_kwargs: Any) -> Response:
+        """Refuse to change a batch, and say what can be done instead."""
+        raise MethodNotAllowed(
+            request.method or "",
+            "A batch stays as it was ordered, its verification and finality too. Order another with POST /batches;"
+            " POST /batches/{id}/cancel ends this one and keeps the rows that are done.",
+        )
 
 
 class BatchProgressView(BatchResource):

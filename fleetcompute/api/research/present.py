@@ -6,18 +6,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from django.utils import timezone
+
 from workunits.domain.audits.levels import Finality
 from workunits.domain.states import UnitState
 from workunits.models import Batch, Dataset, OnnxModel, Unit
 from workunits.selectors.batches import count_rows, count_running_rows
-from workunits.selectors.verification import BatchVerification, count_finality, list_verifications
+from workunits.selectors.verification import BatchVerification, WeakerBecause, count_finality, list_verifications
 
 # What `expected_wrong_share` says, and what it does not.
 MEANING: Final = (
     "An expectation over the whole fleet, by weight of final results, if at most assumed_adversarial_share of the work"
     " is done by cheats. It is no guarantee for one batch, and provisional rows have no bound."
 )
-MEANING_WITHOUT_AUDITS: Final = (
+MEANING_WEAKER: Final = {
+    WeakerBecause.AUDITED_BY_CARS: " No anchor was there to run the first results of some cars again, so cars did, and"
+    " a car may be a friend's: the bound is that of audit_factor_held.",
+    WeakerBecause.NO_ANCHOR: " No anchor is there now to run the first results of new cars again, so cars do, and a car"
+    " may be a friend's: the bound is that of audit_factor_held.",
+}
+MEANING_OF_ONE: Final = "The output of one car is believed. Nothing is checked, and no bound is stated."
+MEANING_OF_QUORUM: Final = (
     "Outputs of different owners' cars have to agree; no bound is stated, for it would rest on how many owners collude."
 )
 
@@ -68,7 +77,7 @@ def present_dataset(dataset: Dataset) -> dict[str, Any]:
 
 def present_batches(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     """Return batches with their live counts, in rows and in units."""
-    running, verifications = count_running_rows(batches), list_verifications(batches)
+    running, verifications = count_running_rows(batches), list_verifications(batches, now=timezone.now())
     return [_batch(batch, running[batch.pk], verifications[batch.pk]) for batch in batches]
 
 
@@ -98,7 +107,7 @@ def _batch(batch: Batch, running_rows: int, verification: BatchVerification) -> 
         **_progress(batch, running_rows),
         "quorum": batch.quorum,
         "finality": batch.finality,
-        "verification": _verification(verification),
+        "verification": _verification(batch, verification),
         "result_revision": batch.result_revision,
         "notices": [{"at": notice.at, "code": notice.code, "text": notice.text} for notice in verification.notices],
         "priority": batch.priority,
@@ -114,19 +123,28 @@ def _batch(batch: Batch, running_rows: int, verification: BatchVerification) -> 
     }
 
 
-def _verification(found: BatchVerification) -> dict[str, Any]:
+def _verification(batch: Batch, found: BatchVerification) -> dict[str, Any]:
     return {
         "level": found.level.value,
         "audit_factor": found.audit_factor,
-        "audit_factor_held": found.factor_held,
+        "audit_factor_held": None if found.factor_held is None else round(found.factor_held, 6),
+        "weaker_because": found.weaker_because,
         "assumed_adversarial_share": found.adversarial_share,
         "expected_wrong_share": found.expected_wrong_share,
-        "meaning": MEANING if found.expected_wrong_share is not None else MEANING_WITHOUT_AUDITS,
+        "meaning": _meaning(found, batch.quorum),
         "audits": asdict(found.audits),
         "anchor_runs": found.anchor_runs,
         "replication": None if found.replication is None else round(found.replication, 3),
         "rows": asdict(found.rows),
+        "parties_needed": found.parties_needed,
+        "parties_missing": found.parties_missing,
     }
+
+
+def _meaning(found: BatchVerification, quorum: int) -> str:
+    if found.expected_wrong_share is None:
+        return MEANING_OF_ONE if quorum == 1 else MEANING_OF_QUORUM
+    return MEANING + MEANING_WEAKER[found.weaker_because] if found.weaker_because else MEANING
 
 
 def _progress(batch: Batch, running_rows: int) -> dict[str, Any]:

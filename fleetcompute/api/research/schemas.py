@@ -17,6 +17,7 @@ from workunits.pipeline.intake import (
     UNIT_TARGET_SECONDS_MAX,
 )
 from workunits.selectors.keys import SCOPES
+from workunits.selectors.verification import WeakerBecause
 
 Schema = dict[str, Any]
 
@@ -194,7 +195,12 @@ COMPONENTS: Final[dict[str, Schema]] = {
             "audit_factor": {**_NUMBER_OR_NULL, "description": "c; null at levels without audits."},
             "audit_factor_held": {
                 **_NUMBER_OR_NULL,
-                "description": "Less than c where cars instead of anchors ran a vehicle's first results again.",
+                "description": "Less than c where cars instead of anchors run a vehicle's first results again.",
+            },
+            "weaker_because": {
+                "enum": [*[each.value for each in WeakerBecause], None],
+                "description": "Why audit_factor_held is less than audit_factor: cars audited what an anchor should"
+                " have, or no anchor is there now. null: it is not less.",
             },
             "assumed_adversarial_share": _ADVERSARIAL_SHARE,
             "expected_wrong_share": {
@@ -213,6 +219,15 @@ COMPONENTS: Final[dict[str, Schema]] = {
                 " (units are leased in random order).",
             },
             "rows": ref("RowFinality"),
+            "parties_needed": {
+                **WHOLE,
+                "description": "From how many owners that are not one party a row needs outputs, its audit included.",
+            },
+            "parties_missing": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "description": "Of how many no car may work just now: the batch waits for them. null: it needs none.",
+            },
         }
     ),
     "Counts": thing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from rest_framework import serializers
 
@@ -27,6 +27,7 @@ DIMENSION_MAX: Final = 1_000_000
 NAMED_MAX: Final = 64
 NAME_CHARS_MAX: Final = 200
 LEVELS: Final = tuple(level.value for level in VerificationLevel if level is not VerificationLevel.QUORUM)
+_SAY_ONE: Final = 'say {"level": "standard"} or {"quorum": 2}, one of the two'
 _OUTPUT_MEMBERS = {"name", "comparator", "tolerance", "options"}
 
 
@@ -93,6 +94,18 @@ class DatasetOptions(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=["parquet", "npz"])
 
 
+def _escaped(text: str) -> str:
+    """Return a text as the framework's templates of messages want it."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def one_of(names: Collection[str], hint: str = "", **options: Any) -> serializers.ChoiceField:
+    """Return a field that takes one of these names, and lists them where it refuses another."""
+    detail = _escaped(f"must be one of {', '.join(names)}{hint}")
+    messages = {"invalid_choice": detail, "null": detail}
+    return serializers.ChoiceField(choices=list(names), error_messages=messages, **options)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses members that it does not know, instead of dropping them: they are mistyped ones."""
 
@@ -100,20 +113,25 @@ class StrictSerializer(serializers.Serializer[Any]):
         """Read the members."""
         unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
         if unknown:
-            raise serializers.ValidationError({name: ["this member is not known"] for name in unknown})
+            raise serializers.ValidationError({name: [self.hint_for(name)] for name in unknown})
         return super().to_internal_value(data)
+
+    def hint_for(self, _name: str) -> str:
+        """Say what is wrong about a member of this name."""
+        return f"this member is not known; there are {', '.join(self.fields)}"
 
 
 class VerificationRequest(StrictSerializer):
     """How sure the researcher wants to be: a level, or a number of outputs that have to agree."""
 
-    level = serializers.ChoiceField(choices=LEVELS, required=False)
+    default_error_messages: ClassVar[dict[str, str]] = dict.fromkeys(("invalid", "null"), _escaped(_SAY_ONE))
+    level = one_of(LEVELS, hint='; outputs that have to agree are said as {"quorum": 2}', required=False)
     quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the choice; it has to be exactly one."""
         if len(attrs) != 1:
-            raise serializers.ValidationError('say {"level": …} or {"quorum": …}, one of the two')
+            raise serializers.ValidationError(_SAY_ONE)
         return attrs
 
 
@@ -124,7 +142,7 @@ class BatchRequest(StrictSerializer):
     dataset = serializers.CharField(max_length=40)
     quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, required=False)
     verification = VerificationRequest(required=False)
-    finality = serializers.ChoiceField(choices=[each.value for each in Finality], default=Finality.FINAL.value)
+    finality = one_of([each.value for each in Finality], default=Finality.FINAL.value)
     assumed_adversarial_share = serializers.FloatField(
         min_value=ADVERSARIAL_SHARE_MIN, max_value=1.0, default=ADVERSARIAL_SHARE_DEFAULT
     )
@@ -144,6 +162,12 @@ class BatchRequest(StrictSerializer):
                 f"at most {METADATA_KEYS_MAX} keys of at most {METADATA_KEY_CHARS_MAX} printable characters"
             )
         return value
+
+    def hint_for(self, name: str) -> str:
+        """Say where a level belongs."""
+        if name == "level":
+            return 'say it as "verification": {"level": "standard"}'
+        return super().hint_for(name)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the order with one `level` and one `quorum`, however they were said."""
