@@ -8,15 +8,17 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from tests.engine.audit_rows import AUDIT, audits_of, end_replica, make_audited_batch, put_replica
+from tests.engine.audit_rows import AUDIT, audits_of, end_replica, finish_run, make_audited_batch, put_replica
 from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_owner, make_vehicle, rows_of
 from tests.engine.test_concurrency import run_threads
 from tests.engine.test_draws import auditor, open_audit
-from workunits.models import AnchorRun, Batch
+from tests.engine.trust_rows import commit_result
+from workunits.models import AnchorRun, Batch, TrustEvent, VehicleStanding, VehicleTrust
 from workunits.pipeline import drain, draws, resolve
 from workunits.pipeline.recover import expire_overdue_leases
 from workunits.pipeline.report import OfferedReturn
-from workunits.pipeline.resolve import escalate_audits
+from workunits.pipeline.resolve import escalate_audits, resolve_anchor_runs
+from workunits.pipeline.revoke import settle_failures
 from workunits.pipeline.trust import fold_trust
 from workunits.pipeline.validate import validate_ready
 
@@ -175,3 +177,74 @@ def test_known_answers_that_another_car_of_the_owner_is_being_given_are_stepped_
 
         run_threads(1, lease)
     assert {each.replica.ref.unit_number for each in first} | set(others) == set(range(6))
+
+
+def test_drawn_results_that_lapse_cost_and_bring_nothing_and_look_like_the_others():
+    batch = make_audited_batch(units=60)
+    car = auditor(batch)
+    leases = car.lease(60)
+    weight = 50 * rows_of("replica")[0]["weight"]
+    VehicleTrust.objects.filter(vehicle=car.vehicle).update(weight_microcredits=weight)
+    before = list(VehicleTrust.objects.order_by("id").values())
+    answer = car.sync(commitments=[commit(lease, 7.0, inline=False) for lease in leases])
+    drawn = {row["unit_number"] for row in rows_of("vehicle_commit") if row["drawn"]}
+    assert 0 < len(drawn) < 60
+    assert {code for _, code in answer.outcomes} == {"upload"}
+    expire_overdue_leases(now=later(lease_seconds() + 11))
+    validate_ready(now=later(lease_seconds() + 11))
+    fold_trust(now=later(lease_seconds() + 11))
+    assert (audits_of(batch), TrustEvent.objects.count(), rows_of("earning_item")) == ([], 0, [])
+    standing = VehicleStanding.objects.get(vehicle=car.vehicle)
+    assert (standing.state, standing.resets, standing.folded_sequence) == ("normal", [], 60)
+    assert [row["weight_microcredits"] for row in VehicleTrust.objects.order_by("id").values()] == [
+        row["weight_microcredits"] for row in before
+    ]
+    assert {row["needed"] for row in rows_of("unit", batch_id=batch.id)} == {1}
+    # What it is given again is drawn again: whatever it was, that draw is gone.
+    again = car.lease(60, at=later(1000))
+    car.sync(commitments=[commit(lease, inline=False) for lease in again], at=later(1010))
+    assert {row["sequence"] for row in rows_of("vehicle_commit")} == set(range(61, 121))
+
+
+@pytest.mark.parametrize("ending", ["EXPIRED", "RETURNED"])
+def test_an_auditor_that_keeps_back_the_bytes_it_is_asked_for_is_replaced_by_an_anchor_and_not_blamed(
+    anchor_alive, ending
+):
+    batch = make_audited_batch(units=1)
+    primary = put_replica(batch, drawn=True, sequence=1)
+    validate_ready(now=NOW)
+    silent = put_replica(batch, 7.0, role=AUDIT, state="COMMITTED", sequence=1)
+    validate_ready(now=NOW)
+    assert rows_of("replica", owner_id=silent.owner_id)[0]["bytes_wanted"]
+    end_replica(batch, silent, ending)
+    validate_ready(now=NOW)
+    audit = audits_of(batch)[0]
+    assert (audit.needs, AnchorRun.objects.get().reason) == ("anchor", "overdue")
+    finish_run(batch)
+    resolve_anchor_runs(now=NOW)
+    settle_failures(now=NOW)
+    assert [(each.vehicle_id, each.reason, each.state) for each in audits_of(batch)] == [
+        (primary.id, "drawn", "passed")
+    ]
+    assert not VehicleStanding.objects.exclude(resets=[]).exists()
+
+
+def test_lies_that_an_auditor_does_own_up_to_quarantine_it_by_the_mirror_of_the_audits():
+    """Every audit is one of the auditor, too; the fifth lie that an anchor finds holds the car back."""
+    batch = make_audited_batch(units=5)
+    liar = make_vehicle()
+    for number in range(5):
+        put_replica(batch, drawn=True, sequence=1, unit=number)
+        validate_ready(now=NOW)
+        commit_result(batch, liar, 7.0, unit=number, role=AUDIT)
+        validate_ready(now=NOW)
+        finish_run(batch, unit=number)
+        resolve_anchor_runs(now=NOW)
+        assert settle_failures(now=NOW) == 1
+    assert [(audit.sequence, audit.state) for audit in audits_of(batch, reason="auditing")] == [
+        (number, "failed") for number in range(1, 6)
+    ]
+    standing = VehicleStanding.objects.get(vehicle=liar)
+    assert (standing.state, len(standing.resets)) == ("quarantined", 5)
+    assert {audit.state for audit in audits_of(batch, reason="drawn")} == {"passed"}
+    assert Car(liar).lease(1) == []
