@@ -291,3 +291,11 @@ def test_a_comparator_that_cannot_judge_an_output_says_why(outputs, complaint) -
     ((name, sentence), *_) = find_misfits(read_output_specs(outputs))
     assert name == "y"
     assert re.search(complaint, sentence)
+
+
+def test_scores_too_large_to_square_make_no_distance_that_is_no_number() -> None:
+    largest = np.finfo(np.float64).max
+    first = {"t": np.array([[1]]), "s": np.array([[[0.1, 0.9]]])}
+    huge = {"t": np.array([[0]]), "s": np.array([[[largest, -largest]]])}
+    outputs = (output("t", "tokens", 1, dtype="I64", companion="s"), output("s", "logits", 1, 2, dtype="F64"))
+    assert compare(first, huge, *outputs) == [np.inf]

@@ -45,11 +45,13 @@ def compare_rows(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) -
     partners = {name for spec in specs if spec.comparator == Comparator.DETECTIONS for name in spec.options.partners}
     a, b = _comparable(first, second, specs)
     worst = np.zeros(count)
-    with np.errstate(over="ignore"):  # a difference that float64 cannot hold is infinite, and that is what it is
+    # A difference that float64 cannot hold is infinite, and that is what it is.
+    with np.errstate(over="ignore", invalid="ignore"):
         for spec in specs:
             if spec.name not in partners:
                 worst = np.maximum(worst, _output_distance(a, b, spec, specs))
-    return worst
+    # Infinity over infinity, where scores are huge: NaN would be neither right nor wrong, and so without a penalty.
+    return np.where(np.isnan(worst), np.inf, worst)
 
 
 def _comparable(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) -> tuple[Tensors, Tensors]:
