@@ -659,9 +659,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="audit",
             index=models.Index(
-                condition=models.Q(
-                    ("state__in", ["failed", "inconclusive"]), ("stage__in", ["tensors", "anchor"]), _connector="OR"
-                ),
+                condition=models.Q(("state__in", ["failed", "inconclusive"])),
                 fields=["-id"],
                 name="audit_disagreement",
             ),
@@ -805,6 +803,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(load_sql("schema/0007_verification")),
+        migrations.RunSQL(load_function("find_vehicle"), "DROP FUNCTION find_vehicle"),
         # Their parameters have changed, so the old ones must go.
         *(
             migrations.RunSQL(f"DROP FUNCTION {name}; {load_function('sync_vehicle', lane=lane)}")

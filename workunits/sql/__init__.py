@@ -1,6 +1,6 @@
 """Named SQL: one hot statement a file, read once; its header says who calls it, its locks and its indexes.
 
-The sync's statements run inside functions of the database, made from their files (`load_function`).
+What every sync runs is inside functions of the database, made from the statements' files (`load_function`).
 """
 
 from __future__ import annotations

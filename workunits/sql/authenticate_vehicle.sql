@@ -1,5 +1,5 @@
 -- The car behind a key id, where it stands with us, and what its results have been believed so far.
--- Caller: store.vehicles.find_vehicle, first statement of every vehicle request. Locks: none.
+-- Caller: the function find_vehicle, first statement of every vehicle request. Locks: none.
 -- Index: vehicle_public_id_key, vehicle_presence_pkey, vehicle_standing_pkey, owner_cluster's two, vehicle_trust's and
 -- audit_open_by_vehicle (a few rows each). Rows: 0 or 1.
 SELECT v.id, v.owner_id, v.public_key, v.status,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from workunits.domain.audits.standing import Standing
 from workunits.domain.twins import ProcessMarks
 from workunits.domain.types import UnitKey
-from workunits.store.db import execute, fetch_one
+from workunits.store.db import call_function, execute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +75,10 @@ class KnownVehicle:
 
 def find_vehicle(public_id: str) -> KnownVehicle | None:
     """Return the vehicle with this public id, or None."""
-    row = fetch_one("authenticate_vehicle", {"public_id": public_id})
-    if row is None:
+    rows = call_function("find_vehicle", {"public_id": public_id})
+    if not rows:
         return None
+    row = rows[0]
     vehicle_id, owner_id, key, status, counter, batch_ids, unit_numbers, cursor_batch, cursor_unit, misses, *more = row
     previous_key, clone_suspected_at, rules, instance, boot_marks, boot_changed_at, walls, clock_skew_seconds = more[:8]
     trust_life, last_seen_at, audits_from, standing, cluster_owner_ids, trust, unresolved = more[8:]
