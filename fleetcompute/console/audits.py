@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -26,13 +27,18 @@ from workunits.selectors import audit_statistics, disagreements
 from workunits.store.anchors import is_anchor_alive
 
 ANY: Final = [("", "any")]
+STATES: Final = [
+    ("", "lost or undecided"),
+    (disagreements.COMPARED, "all with tensors or an anchor"),
+    *((each.value, each.value) for each in AuditState),
+]
 LEVELS: Final = [(str(number), level.value) for level, number in LEVEL_NUMBER.items()]
 
 
 class FilterForm(forms.Form):
     """What to list of the disagreements."""
 
-    state = forms.ChoiceField(choices=[*ANY, *((each.value, each.value) for each in AuditState)], required=False)
+    state = forms.ChoiceField(choices=STATES, required=False, label="outcome")
     stage = forms.ChoiceField(choices=[*ANY, *Audit.Stage.choices], required=False)
     level = forms.ChoiceField(choices=[*ANY, *LEVELS], required=False)
     batch = forms.CharField(max_length=40, required=False, label="batch (bat_…)")
@@ -74,19 +80,20 @@ class AuditAdmin(ReadOnlyAdmin):
         return [*pages, *super().get_urls()]
 
     def disagreements(self, request: HttpRequest) -> TemplateResponse:
-        """List audits that were lost, left undecided or needed the tensors."""
+        """List audits that were lost or left undecided, or those that the form asks for."""
         form = FilterForm(request.GET)
-        audits: list[Audit] = []
+        found: list[disagreements.Listed] = []
         has_more = False
         if form.is_valid():
             given = form.cleaned_data
-            audits, has_more = disagreements.list_disagreements(_read_filter(given), before=given["before"])
+            found, has_more = disagreements.list_disagreements(_read_filter(given), before=given["before"])
         asked = request.GET.copy()
-        if audits:
-            asked["before"] = str(audits[-1].pk)
+        if found:
+            asked["before"] = str(found[-1].audit.pk)
         context = {
             "form": form,
-            "audits": [(audit, self.level_name(audit)) for audit in audits],
+            "audits": [(each.audit, each.auditor, self.level_name(each.audit)) for each in found],
+            "is_filtered": any(value for name, value in request.GET.items() if name != "before"),
             "older": f"?{asked.urlencode()}" if has_more else "",
         }
         return render_page(self, request, "disagreements", "Disagreements", context)
@@ -103,6 +110,7 @@ class AuditAdmin(ReadOnlyAdmin):
         context = {
             "found": found,
             "level": self.level_name(found.audit),
+            "unit_id": quote(f"{found.audit.batch_id}:{found.audit.unit_number}"),
             "names": [side.name for side in found.sides if side.tensors is not None],
             "has_anchor": is_anchor_alive(timezone.now()),
             "reason_chars_max": oversight.REASON_CHARS_MAX,

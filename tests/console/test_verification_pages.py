@@ -49,7 +49,7 @@ def trust_page(vehicle) -> str:
 
 def test_a_disagreement_is_listed_and_filters_find_it(operator, dispute) -> None:
     page = operator.get(DISAGREEMENTS)
-    assert [audit.pk for audit, _ in page.context["audits"]][-1] == dispute.audit.pk
+    assert [audit.pk for audit, *_ in page.context["audits"]][-1] == dispute.audit.pk
     finds = {
         "state": ("failed", "inconclusive"),
         "stage": ("anchor", "digest"),
@@ -60,12 +60,55 @@ def test_a_disagreement_is_listed_and_filters_find_it(operator, dispute) -> None
         "comparison_class": ("avx512", "sse2"),
     }
     for name, (right, wrong) in finds.items():
-        shown = [audit.pk for audit, _ in operator.get(DISAGREEMENTS, {name: right}).context["audits"]]
+        shown = [audit.pk for audit, *_ in operator.get(DISAGREEMENTS, {name: right}).context["audits"]]
         assert dispute.audit.pk in shown, name
-        shown = [audit.pk for audit, _ in operator.get(DISAGREEMENTS, {name: wrong}).context["audits"]]
+        shown = [audit.pk for audit, *_ in operator.get(DISAGREEMENTS, {name: wrong}).context["audits"]]
         assert dispute.audit.pk not in shown, name
     assert operator.get(DISAGREEMENTS, {"before": dispute.audit.pk}).context["audits"] == []
     assert "Select a valid choice" in operator.get(DISAGREEMENTS, {"state": "x"}).content.decode()
+
+
+def test_what_agrees_is_listed_only_where_it_is_asked_for(operator, dispute, django_assert_max_num_queries) -> None:
+    from workunits.models import Audit
+
+    for number in range(60):
+        Audit.objects.create(
+            batch=dispute.batch, unit_number=1, vehicle=dispute.honest, owner_id=1, sequence=number, level=2,
+            weight_microcredits=1, reason="young", needs="anchor", state="passed", created_at=timezone.now(),
+            opens_at=timezone.now(), resolved_at=timezone.now(), stage="anchor", distance=0.1,
+            auditor_vehicle_id=dispute.liar.pk, auditor_owner_id=2,
+        )  # fmt: skip
+    assert [audit.state for audit, *_ in operator.get(DISAGREEMENTS).context["audits"]] == ["failed"]
+    with django_assert_max_num_queries(6):
+        page = operator.get(DISAGREEMENTS, {"state": "compared"})
+    assert {audit.state for audit, *_ in page.context["audits"]} == {"passed"}
+    assert len(page.context["audits"]) == 50
+    assert {auditor for _, auditor, _ in page.context["audits"]} == {dispute.liar}
+    older = operator.get(DISAGREEMENTS + page.context["older"]).context
+    assert [audit.state for audit, *_ in older["audits"]].count("passed") == 60 - 50
+    assert older["audits"][-1][0] == dispute.audit
+    assert "None that fits" in operator.get(DISAGREEMENTS, {"vehicle": "veh_none"}).content.decode()
+
+
+def test_a_disagreement_names_both_cars_and_what_followed(operator, dispute) -> None:
+    from tests.engine.factories import NOW
+    from workunits.pipeline.revoke import apply_revocations, settle_failures
+
+    path = f"{DISAGREEMENTS}{dispute.audit.pk}/"
+
+    def text() -> str:
+        return " ".join(operator.get(path).content.decode().split())
+
+    assert "What follows from it is being done." in text()
+    settle_failures(now=NOW)
+    assert "1 result was taken back. 1 of them are still to be taken from their batches." in text()
+    apply_revocations(now=NOW)
+    page = text()
+    assert f"The trust of {dispute.liar.name} was set to nothing on 2026-03-01" in page
+    assert "still to be taken" not in page
+    for car in (dispute.liar, dispute.honest):
+        assert f'<a href="{trust_page(car)}">{car.name}</a>' in page
+    assert f'href="/console/workunits/unit/{dispute.batch.pk}_3A0/change/"' in page
 
 
 def test_what_differs_is_shown_side_by_side(operator, dispute) -> None:

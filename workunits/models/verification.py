@@ -197,12 +197,8 @@ class Audit(models.Model):
             models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
             # With all that a batch's counts go by, so that they need no row.
             models.Index(name="audit_by_batch", fields=["batch", "state", "reason", "needs"]),
-            # What operators look into: those that were lost, left undecided, or needed the tensors.
-            models.Index(
-                name="audit_disagreement",
-                fields=["-id"],
-                condition=Q(state__in=["failed", "inconclusive"]) | Q(stage__in=["tensors", "anchor"]),
-            ),
+            # What operators look into first: those that were lost or left undecided.
+            models.Index(name="audit_disagreement", fields=["-id"], condition=Q(state__in=["failed", "inconclusive"])),
             models.Index(
                 name="audit_to_settle", fields=["resolved_at"], condition=Q(state="failed", settled_at__isnull=True)
             ),
