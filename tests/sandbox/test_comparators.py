@@ -10,9 +10,10 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from tests.research.onnx_files import WEIGHTS, model_of
+from workunits.domain.comparison import find_misfits, read_output_specs
 from workunits.sandbox.admit import ModelRefused, admit
-from workunits.sandbox.comparators import choose
-from workunits.sandbox.endings import endings
+from workunits.sandbox.comparators import choose, find_precision, join_detections
+from workunits.sandbox.endings import OTHER, Ending, endings
 from workunits.sandbox.report import AdmissionRequest, ModelFacts
 
 node = helper.make_node
@@ -182,6 +183,81 @@ def detector(*, is_centre: bool = False, class_first: bool = False) -> ModelProt
 def test_what_follows_a_suppression_is_a_list_of_detections(made, columns) -> None:
     options = {"columns": columns, "iou_threshold": 0.45, "score_threshold": 0.25}
     assert chosen(made, "y", [9, 6]) == ("detections", options)
+
+
+def apart(*, classes: int = TensorProto.INT64) -> ModelProto:
+    """Return the detector with boxes, scores, classes and their number as outputs of their own."""
+    made = detector()
+    del made.graph.node[-1:]
+    kinds = ["kind" if classes == TensorProto.INT64 else "kinds"]
+    made.graph.node.extend([node("Identity", kinds, ["labels"]), node("Size", ["places"], ["number"])])
+    del made.graph.output[:]
+    made.graph.output.extend(
+        [vector("b", "rows", 9, 4), vector("scores", "rows", 9), vector("labels", "rows", 9, kind=classes),
+         vector("number", "rows", kind=TensorProto.INT64)]
+    )  # fmt: skip
+    return made
+
+
+def described(*names: str, label: str = "I64") -> list[dict[str, Any]]:
+    shapes: dict[str, list[int]] = {"b": [9, 4], "scores": [9], "labels": [9], "number": []}
+    dtypes = {"labels": label, "number": "I64"}
+    whole = [name for name in names if dtypes.get(name, "F32") == "I64"]
+    return [
+        {"name": name, "dtype": dtypes.get(name, "F32"), "shape": shapes[name],
+         "tolerance": 0.0 if name in whole else 1e-4, "comparator": "exact" if name in whole else "dense"}
+        for name in names
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["I64", "F32"])
+def test_boxes_scores_and_classes_that_are_outputs_of_their_own_are_one_list_of_detections(dtype) -> None:
+    made, outputs = apart(classes=getattr(TensorProto, {"I64": "INT64", "F32": "FLOAT"}[dtype])), None
+    outputs = described("b", "scores", "labels", "number", label=dtype)
+    join_detections(outputs, endings(made.graph), frozenset(), "F32")
+    thresholds = {"iou_threshold": 0.45, "score_threshold": 0.25}
+    assert (outputs[0]["comparator"], outputs[0]["tolerance"]) == ("detections", 1e-3)
+    assert outputs[0]["options"] == {
+        "columns": "x1 y1 x2 y2", "scores": "scores", "classes": "labels", "count": "number", **thresholds
+    }  # fmt: skip
+    assert find_misfits(read_output_specs(outputs)) == []
+
+
+@pytest.mark.parametrize("names", [("b", "scores"), ("b", "labels", "number"), ("scores", "labels")])
+def test_what_is_no_whole_list_of_detections_is_left_alone(names) -> None:
+    outputs = described(*names)
+    join_detections(outputs, endings(apart().graph), frozenset(), "F32")
+    assert outputs == described(*names)
+    whole = described("b", "scores", "labels")
+    join_detections(whole, endings(apart().graph), frozenset({"b"}), "F32")
+    assert whole == described("b", "scores", "labels")
+
+
+def test_a_label_of_8_bit_scores_needs_the_scores_beside_it(tmp_path) -> None:
+    """Two instruction sets add products of 8 bits up differently, which one computer cannot show."""
+    model = quantised()
+    model.graph.node.append(node("ArgMax", ["y"], ["label"], axis=1, keepdims=0))
+    model.graph.output.append(vector("label", "rows", kind=TensorProto.INT64))
+    code, detail = refusal(tmp_path, model, outputs=[{"name": "label"}])
+    assert code == "comparator_misfit"
+    assert "Let the model give the scores" in detail
+    both = examine(tmp_path, model).outputs
+    assert [(each["comparator"], each["tolerance"]) for each in both] == [("int8", 0.05), ("tokens", 0.05)]
+
+
+def test_8_bit_scores_are_not_compared_more_closely_than_computers_agree(tmp_path) -> None:
+    code, detail = refusal(tmp_path, quantised(), outputs=[{"name": "y", "comparator": "logits"}])
+    assert code == "comparator_misfit"
+    assert """State comparator 'int8' with options {"task": "logits"}""" in detail
+    stated = [{"name": "y", "comparator": "logits", "tolerance": 0.02}]
+    assert examine(tmp_path, quantised(), outputs=stated).outputs[0]["tolerance"] == 0.02
+
+
+def test_detections_of_8_bit_arithmetic_have_the_tolerances_of_half_precision() -> None:
+    quantised_ending = Ending(is_quantised=True, is_suppressed=True)
+    assert find_precision("F32", "detections", "F32", quantised_ending) == "F16"
+    assert find_precision("F32", "detections", "F32", OTHER) == "F32"
+    assert find_precision("F16", "logits", "F32", OTHER) == "F16"
 
 
 def test_options_that_are_stated_are_kept(tmp_path) -> None:

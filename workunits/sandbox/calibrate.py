@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from workunits.domain import calibration
 from workunits.domain.comparison import Comparator, OutputSpec, compare_rows, read_output_specs
-from workunits.sandbox import cheaper, plausible
+from workunits.sandbox import cheaper, comparators, plausible
+from workunits.sandbox.endings import OTHER
 from workunits.sandbox.report import Arrays, Problem, Refused
 from workunits.sandbox.session import NUMPY, open_session
 from workunits.sandbox.signature import WantedRun
@@ -61,7 +62,7 @@ def calibrate(
     rows = _count_rows(wanted, specs, seconds_per_block)
     names = [spec.name for spec in specs]
     feed, reference = _run_first(model_bytes, wanted, names, rows)
-    measures = [Measure(spec, specs, wanted.precision) for spec in specs if spec.name not in _partners(specs)]
+    measures = [Measure(spec, specs, wanted) for spec in specs if spec.name not in _partners(specs)]
     deadline = time.process_time() + SECONDS_MAX
     for number, way in enumerate(_ways(wanted)):
         if number and time.process_time() > deadline:
@@ -140,13 +141,16 @@ class Measure:
     any difference is infinite.
     """
 
-    def __init__(self, spec: OutputSpec, specs: Sequence[OutputSpec], precision: str) -> None:
+    def __init__(self, spec: OutputSpec, specs: Sequence[OutputSpec], wanted: WantedRun) -> None:
         others = {*spec.options.partners, spec.options.companion}
         involved = [spec, *(each for each in specs if each.name in others)]
         # Choices are as close as the scores that they are made from.
         judge = involved[-1] if spec.comparator == Comparator.TOKENS else spec
         self.spec, self.cap = spec, judge.tolerance
+        ending = wanted.endings.get(judge.name, OTHER)
+        precision = comparators.find_precision(judge.dtype, judge.comparator, wanted.precision, ending)
         self.floor = calibration.tolerance_floor(judge.comparator, precision)
+        self._is_8_bit = judge.comparator == Comparator.INT8 or ending.is_quantised
         self._unit = self.floor or 1.0
         self._involved = [replace(each, tolerance=self._unit if each.tolerance > 0 else 0.0) for each in involved]
         self.observed = self.observed_same_class = 0.0
@@ -188,11 +192,10 @@ class Measure:
         """Yield the tolerance across classes, and the one within a class where that differs."""
         if self.spec.comparator in (Comparator.EXACT, Comparator.TOKENS) or self.spec.tolerance <= 0:
             return
-        is_int8 = self.spec.comparator == Comparator.INT8
         # Of 8-bit arithmetic other classes make anything up to the cap, and none of them can be tried here.
-        tolerance = self.cap if is_stated or is_int8 else self._choose(self.observed, self.cap)
+        tolerance = self.cap if is_stated or self._is_8_bit else self._choose(self.observed, self.cap)
         yield self._row("", tolerance, self.observed, samples)
-        if is_int8:
+        if self._is_8_bit:
             cap = min(self.cap, calibration.INT8_SAME_CLASS_CAP)
             tolerance = self._choose(self.observed_same_class, cap)
             yield self._row(calibration.SAME_CLASS, tolerance, self.observed_same_class, samples)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from workunits.domain.calibration import HALF, tolerance_floor
+from workunits.domain.calibration import tolerance_floor
 from workunits.domain.comparison import OptionInvalid, find_misfits, read_output_specs
 from workunits.sandbox import calibrate, comparators, flops
 from workunits.sandbox.endings import OTHER
@@ -55,10 +55,11 @@ def measure(model_bytes: bytes, wanted: WantedRun, probe: MemoryProbe) -> ModelF
     seconds = time.perf_counter() - started
     memory_bytes = probe.peak_bytes()
     outputs = [_describe(out, array, wanted) for out, array in zip(wanted.outputs, first, strict=True)]
-    comparators.join_choices(
-        outputs, wanted.endings, frozenset(out["name"] for out in wanted.outputs if out.get("comparator"))
-    )
-    _check_comparators(outputs)
+    stated = frozenset(out["name"] for out in wanted.outputs if out.get("comparator"))
+    comparators.join_choices(outputs, wanted.endings, stated)
+    judged = stated | {out["name"] for out in wanted.outputs if out.keys() & {"tolerance", "options"}}
+    comparators.join_detections(outputs, wanted.endings, judged, wanted.precision)
+    _check_comparators(outputs, wanted)
     _check_repeatable(names, first, second)
     del session, first, second
     return ModelFacts(
@@ -101,8 +102,7 @@ def _describe(output: dict[str, Any], array: Any, wanted: WantedRun) -> dict[str
     if comparator is None:
         comparator, chosen = comparators.choose(dtype, shape, wanted.endings.get(name, OTHER))
         options = chosen if options is None else options
-    # An output in half precision carries no more than that, whatever it was computed with.
-    precision = HALF if dtype == "F16" else wanted.precision
+    precision = comparators.find_precision(dtype, comparator, wanted.precision, wanted.endings.get(name, OTHER))
     tolerance = _tolerance(output, comparator, options or {}, precision)
     described = {"name": name, "dtype": dtype, "shape": shape, "comparator": comparator, "tolerance": tolerance}
     return {**described, "options": options} if options else described
@@ -126,14 +126,14 @@ def _tolerance(output: dict[str, Any], comparator: str, options: dict[str, Any],
     return float(stated)
 
 
-def _check_comparators(outputs: list[dict[str, Any]]) -> None:
+def _check_comparators(outputs: list[dict[str, Any]], wanted: WantedRun) -> None:
     """Refuse comparators that cannot judge what these outputs are. Raises Refused."""
     for output in outputs:
         try:
             read_output_specs([output])
         except OptionInvalid as problem:
             raise refuse("invalid_output_option", f"output {output['name']}", str(problem)) from None
-    misfits = find_misfits(read_output_specs(outputs))
+    misfits = [*find_misfits(read_output_specs(outputs)), *comparators.find_coarse(outputs, wanted.endings)]
     if misfits:
         raise Refused(
             *(
