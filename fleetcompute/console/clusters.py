@@ -13,7 +13,13 @@ from django.utils import timezone
 from fleetcompute.console.bases import ReadOnlyAdmin, hexadecimal
 from fleetcompute.console.pages import render_page
 from workunits.models import ClusterEdge, OwnerCluster, OwnerNetwork
-from workunits.selectors.clusters import PAIRS_USUAL, PAIRS_WINDOW, list_clusters, list_frequent_pairs
+from workunits.selectors.clusters import (
+    CLUSTERS_SHOWN,
+    PAIRS_USUAL,
+    PAIRS_WINDOW,
+    list_clusters,
+    list_frequent_pairs,
+)
 
 
 @admin.register(OwnerCluster)
@@ -32,8 +38,11 @@ class OwnerClusterAdmin(ReadOnlyAdmin):
 
     def overview(self, request: HttpRequest) -> TemplateResponse:
         """Show clusters with the reasons for them, and pairs that check each other oftener than by chance."""
+        clusters, has_more = list_clusters(clusters_max=CLUSTERS_SHOWN)
         context = {
-            "clusters": list_clusters(),
+            "clusters": clusters,
+            "has_more": has_more,
+            "clusters_shown": CLUSTERS_SHOWN,
             "pairs": list_frequent_pairs(now=timezone.now()),
             "pairs_usual": PAIRS_USUAL,
             "pairs_days": PAIRS_WINDOW.days,

@@ -359,3 +359,37 @@ def test_the_console_begins_with_the_pages_and_clusters_show_their_reasons(opera
     page = operator.get("/console/workunits/ownercluster/overview/").content.decode()
     assert "brothers" in page
     assert dispute.liar.owner.public_id in page
+
+
+def test_many_clusters_are_shown_in_part_with_a_fixed_number_of_reads(
+    operator, db, django_assert_max_num_queries
+) -> None:
+    from tests.engine.factories import make_vehicle
+    from workunits.models import ClusterEdge, OwnerCluster
+    from workunits.selectors.clusters import CLUSTERS_SHOWN, OWNERS_SHOWN, list_clusters
+
+    now, until = timezone.now(), timezone.now() + timedelta(days=30)
+    template = make_vehicle().owner
+    number = 2 * (CLUSTERS_SHOWN + 5) + OWNERS_SHOWN
+    owners = [make_vehicle().owner for _ in range(number)]
+    for place in range(0, 2 * (CLUSTERS_SHOWN + 5), 2):
+        first, second = owners[place], owners[place + 1]
+        for owner in (first, second):
+            OwnerCluster.objects.create(owner=owner, cluster_id=first.pk, computed_at=now)
+        ClusterEdge.objects.create(
+            first=first, second=second, kind="operator", detail="one", seen_at=now, expires_at=until
+        )
+    for owner in owners[-OWNERS_SHOWN:]:  # they join the last pair
+        OwnerCluster.objects.create(owner=owner, cluster_id=first.pk, computed_at=now)
+    ClusterEdge.objects.create(
+        first=template, second=owners[0], kind="apart", detail="strangers", seen_at=now, expires_at=until
+    )
+    with django_assert_max_num_queries(4):
+        shown, has_more = list_clusters(clusters_max=CLUSTERS_SHOWN)
+    assert has_more
+    assert (shown[0].size, len(shown[0].owners), len(shown[0].reasons)) == (OWNERS_SHOWN + 2, OWNERS_SHOWN, 1)
+    assert [(each.size, len(each.reasons)) for each in shown[1:-1]] == [(2, 1)] * (CLUSTERS_SHOWN - 1)
+    assert (shown[-1].owners, len(shown[-1].reasons)) == ([], 1)
+    page = operator.get("/console/workunits/ownercluster/overview/").content.decode()
+    assert "(22 owners)" in page
+    assert "Only the 50 largest are shown" in page

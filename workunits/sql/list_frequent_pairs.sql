@@ -1,11 +1,11 @@
 -- Pairs of owners that met in audits since `since` more than `usual` times, and more than four times as often as chance
 -- would have it: what an operator may take for a lead. Owner 0 is an anchor.
--- Caller: selectors.clusters.list_frequent_pairs, on an operator's request. Locks: none. Index: none; reads the audits
--- of 30 days. Rows: at most `pairs_max`.
+-- Caller: selectors.clusters.list_frequent_pairs, on an operator's request. Locks: none. Index: audit by id, backwards;
+-- read are the newest `audits_max` audits. Rows: at most `pairs_max`.
 WITH met AS MATERIALIZED (
     SELECT least(owner_id, auditor_owner_id) AS first_id, greatest(owner_id, auditor_owner_id) AS second_id, owner_id,
            auditor_owner_id
-    FROM audit
+    FROM (SELECT * FROM audit ORDER BY id DESC LIMIT %(audits_max)s) AS newest
     WHERE resolved_at > %(since)s AND auditor_owner_id > 0 AND owner_id > 0 AND reason NOT IN ('auditing', 'known')
 ),
 busy AS (

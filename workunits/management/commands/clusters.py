@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
@@ -13,6 +13,8 @@ from workunits.domain.errors import FleetError
 from workunits.models import Owner
 from workunits.pipeline.clusters import OPERATOR_EDGE_LIFETIME, compute_clusters, link_owners, part_owners
 from workunits.selectors.clusters import list_clusters, list_frequent_pairs
+
+CLUSTERS_LISTED: Final = 1_000
 
 
 class Command(BaseCommand):
@@ -48,10 +50,14 @@ class Command(BaseCommand):
     def _list(self) -> None:
         now = timezone.now()
         compute_clusters(now=now)
-        for cluster in list_clusters():
-            self.stdout.write(f"{len(cluster.owners)} owners: {', '.join(cluster.owners) or 'none'}")
+        clusters, has_more = list_clusters(clusters_max=CLUSTERS_LISTED)
+        for cluster in clusters:
+            more = ", …" if cluster.size > len(cluster.owners) else ""
+            self.stdout.write(f"{cluster.size} owners: {', '.join(cluster.owners) or 'held apart'}{more}")
             for reason in cluster.reasons:
                 self.stdout.write(f"  {reason}")
+        if has_more:
+            self.stdout.write(f"only the {CLUSTERS_LISTED} largest are shown")
         for pair in list_frequent_pairs(now=now):
             self.stdout.write(f"{pair.first} and {pair.second} checked each other {pair.audits} times in 30 days")
 
