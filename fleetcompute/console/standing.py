@@ -101,7 +101,7 @@ class VehicleStandingAdmin(ReadOnlyAdmin):
     """Where vehicles stand over all levels, and appeals."""
 
     list_display = (
-        "vehicle", "state", "reason", "quarantined_at", "losses", "appealed_at", "appeal_answered_at", "trust_page",
+        "vehicle", "trust_page", "state", "losses", "appealed_at", "appeal_answered_at", "quarantined_at", "reason",
     )  # fmt: skip
     list_filter = (
         "state",

@@ -393,3 +393,53 @@ def test_many_clusters_are_shown_in_part_with_a_fixed_number_of_reads(
     page = operator.get("/console/workunits/ownercluster/overview/").content.decode()
     assert "(22 owners)" in page
     assert "Only the 50 largest are shown" in page
+
+
+def test_the_console_begins_with_what_waits_for_an_operator(operator, dispute, django_assert_num_queries) -> None:
+    from workunits.models import AnchorRun, BatchNotice, VehicleStanding
+    from workunits.selectors.attention import Attention, get_attention
+    from workunits.store.anchors import note_machine
+
+    now = timezone.now()
+    for car, state in ((dispute.liar, "quarantined"), (dispute.honest, "watched")):
+        VehicleStanding.objects.update_or_create(
+            vehicle=car, defaults={"state": state, "quarantined_at": now, "appealed_at": now, "appeal": "please"}
+        )
+    VehicleStanding.objects.filter(vehicle=dispute.honest).update(appeal_answered_at=now)
+    AnchorRun.objects.create(batch=dispute.batch, unit_number=1, reason="young", created_at=now - timedelta(hours=3))
+    BatchNotice.objects.create(batch=dispute.batch, at=now, code="model_mismatch", text="Paused")
+    note_machine("desk", now, problem="no Landlock")
+    with django_assert_num_queries(5):
+        assert get_attention(now=now) == Attention(
+            appeals=1, watched=1, quarantined=1, anchors=0, anchors_unfit=1, runs_waiting=1,
+            waiting_since=now - timedelta(hours=3), alarms=1, debt_microcredits=0,
+        )  # fmt: skip
+    text = operator.get("/console/").content.decode()
+    assert "No anchor is at work" in text
+    assert "that of audit factor 19." in text
+    assert "1 machine says why it cannot" in text
+    assert "judged wrong whoever computed them" in text
+    standing = "/console/workunits/vehiclestanding/"
+    for query, found in (
+        ("appealed_at__isempty=0&amp;appeal_answered_at__isempty=1", {dispute.liar}),
+        ("state__exact=watched", {dispute.honest}),
+        ("state__in=watched,quarantined", {dispute.liar, dispute.honest}),
+    ):
+        assert f'href="{standing}?{query}"' in text
+        page = operator.get(f"{standing}?{query}".replace("&amp;", "&"))
+        assert {row.vehicle for row in page.context["cl"].result_list} == found
+    note_machine("desk", now)
+    assert "No anchor is at work" not in operator.get("/console/").content.decode()
+
+
+def test_staff_without_the_right_to_see_audits_are_not_shown_numbers_of_them(db) -> None:
+    from workunits.pipeline.accounts import ensure_user
+
+    user = ensure_user(username="staff", email="s@example.org")
+    user.is_staff = True
+    user.save()
+    client = Client()
+    client.force_login(user)
+    page = client.get("/console/")
+    assert page.status_code == 200
+    assert "Can results be trusted?" not in page.content.decode()

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django import template
+from django.utils import timezone
 from django.utils.translation import gettext
 
 from workunits.domain.differences import VALUES, RowDifference
 from workunits.models import Audit
+from workunits.selectors.attention import Attention, get_attention
 from workunits.selectors.vehicle_trust import TrustView
 
 register = template.Library()
@@ -22,6 +24,12 @@ class Cell(NamedTuple):
     values: list[Any]
     top: list[tuple[int, float]]
     is_cut: bool
+
+
+@register.simple_tag(name="attention")
+def read_attention() -> Attention:
+    """Return what waits for an operator."""
+    return get_attention(now=timezone.now())
 
 
 @register.filter(name="number")
