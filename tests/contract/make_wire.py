@@ -254,8 +254,11 @@ def project(
     count, width, room = len(rows), len(rows[0]), share.stop - share.start
     signs = hashlib.shake_256(b"signs" + struct.pack(">II", index, chunk) + salt).digest(-(-2 * count * width // 8))
     places = hashlib.shake_256(b"places" + struct.pack(">II", index, 0) + salt).digest(4 * count)
+    drawn = hashlib.shake_256(b"weights" + struct.pack(">II", index, chunk) + salt).digest(8)
+    weighed = [[value * weigh(drawn, row * width + column) for column, value in enumerate(values)]
+               for row, values in enumerate(rows)]  # fmt: skip
     words = struct.unpack(f">{2 * count}H", places)
-    for row, values in enumerate(rows):
+    for row, values in enumerate(weighed):
         first = words[row] % room
         second = (first + 1 + words[count + row] % (room - 1)) % room
         for projection, place in enumerate((first, second)):
@@ -263,6 +266,14 @@ def project(
             bits = (signs[at // 8] >> (7 - at % 8) & 1 for at in range(start, start + width))
             total = math.fsum(value if bit else -value for value, bit in zip(values, bits, strict=True))
             buckets[share.start + place] += total
+
+
+def weigh(drawn: bytes, number: int) -> float:
+    """Return the weight of a chunk's number, counted row by row."""
+    first, step = struct.unpack(">II", drawn)
+    word = (number * (step | 1) + first) % 2**32
+    word = (word ^ word >> 16) * 0x7FEB352D % 2**32
+    return word / 2**32 + 0.5
 
 
 def sync_request(digest: str, output: bytes) -> dict[str, Any]:

@@ -70,6 +70,20 @@ def test_a_single_wrong_row_shows_among_thousands(count, change):
     assert distance(rows, wrong, spec()) > 100.0
 
 
+@pytest.mark.parametrize("comparator", ["dense", "probabilities"])
+def test_two_numbers_of_a_row_that_were_exchanged_show_whatever_the_salt(comparator):
+    """By signs alone one of four such lies would pass."""
+    rows = softmax(rows_of(300)) if comparator == "probabilities" else rows_of(300)
+    wrong = rows.copy()
+    low, high = (4, int(rows[7].argsort()[-2]))  # never the first choice
+    wrong[7, [low, high]] = rows[7, [high, low]]
+    one = spec(comparator=comparator)
+    for number in range(60):
+        salt = number.to_bytes(16)
+        sketch = make_sketch(save({"y": wrong}), [one], salt)
+        assert sketch_distance(save({"y": rows}), sketch, [one], salt) > SKETCH_MATCH_MAX
+
+
 def test_all_rows_scaled_alike_show():
     rows = rows_of(300)
     assert distance(rows, rows * np.float32(1.001), spec()) > 4.0

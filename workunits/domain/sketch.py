@@ -14,22 +14,23 @@ the two outputs: the server, which makes its own of the result that it keeps.
     40..255 54 float32, big-endian: projections, shared out evenly among the tensors that are compared by distance
 
 Each row of such a tensor is divided by its norm, the logarithm of the norm is put behind it (a row that was only scaled
-would not show otherwise), and it is multiplied by two vectors of random signs; each of the two numbers is added to a
-bucket of its own. Two outputs differ in a bucket by about the relative L2 distance of the rows in it, so a single row
-that is far off shows in two buckets, however many rows are right; rounding noise adds up with the root of the rows in
-a bucket, and so does what the server allows. Measured, as the largest difference of a bucket, with 300 rows of 64
-numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled by
-1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
+would not show otherwise), each number is given a random weight from 1/2 to 3/2 (of two that were exchanged, signs alone
+would see nothing in every second sum), and the row is multiplied by two vectors of random signs; each of the two sums
+is added to a bucket of its own. Two outputs differ in a bucket by about the relative L2 distance of the rows in it, so
+a single row that is far off shows in two buckets, however many rows are right; rounding noise adds up with the root of
+the rows in a bucket, and so does what the server allows. Measured, as the largest difference of a bucket, with 300 rows
+of 64 numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled
+by 1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
 
 Of shares each position is a row of its own and taken as it is, since their rule is for the single share: beside the
 others of a map it would vanish. Of a softmax the logarithms are sketched as well, centred over the classes: they are
 the scores behind it, where a cheaper precision shows that clear shares hide. Detections and tokens are compared to the
 last bit only: their rules need the outputs themselves.
 
-The signs are bits of SHAKE-256 of salt, tensor and chunk, never of a library's random numbers, whose streams change.
-Sums may differ in their last bits between libraries; the head is exact. It costs 4 ms for each MiB of output, of a
-softmax 10 ms; the contract limits it to some MiB. And up to 6 MiB of memory beside the output, whatever its shape (an
-output that has its classes not last once more, and of a softmax some 60 bytes for each position).
+Signs and weights come from SHAKE-256 of salt, tensor and chunk, never from a library's random numbers, whose streams
+change. Sums may differ in their last bits between libraries; the head is exact. It costs 5 ms for each MiB of output,
+of a softmax 12 ms; the contract limits it to some MiB. And up to 6 MiB of memory beside the output, whatever its shape
+(an output that has its classes not last once more, and of a softmax some 60 bytes for each position).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -45,6 +46,15 @@ import numpy.typing as npt
 
 from workunits.domain.comparison import Comparator, OutputSpec
 from workunits.domain.comparison.specs import classes_of
+from workunits.domain.projection import (
+    CHUNK_NUMBERS,
+    Floats,
+    Projection,
+    chunks_of,
+    common_exponent,
+    lower_median,
+    sum_of_squares,
+)
 from workunits.domain.tensors import Tensor, read_tensors
 
 SKETCH_BYTES: Final = 256
@@ -53,8 +63,6 @@ SKETCH_MATCH_MAX: Final = 1.0
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BBxx16s16sI")
 _BUCKETS: Final = (SKETCH_BYTES - _HEAD.size) // 4
-# Rows are taken together up to so many numbers: it bounds memory, and numbers the chunks the same for everybody.
-_CHUNK_NUMBERS: Final = 1 << 16
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
 # A tolerance is ten times the largest noise of a row; this allows a bucket three deviations of as many such rows.
@@ -72,10 +80,6 @@ _KINDS: Final = {
     "exact": _EXACT, "tokens": _EXACT, "detections": _EXACT, "embedding": _NUMBERS, "dense": _NUMBERS,
     "logits": _SCORES, "probabilities": _SHARES, "softmax": _SOFTMAX,
 }  # fmt: skip
-
-Floats = npt.NDArray[np.float64]
-# (rows, columns) -> numbers of a tensor with two axes.
-Reader = Callable[[slice, slice], Floats]
 
 
 class SketchedTensor(NamedTuple):
@@ -141,7 +145,7 @@ def sketch_tensors(tensors: Sequence[SketchedTensor], salt: bytes) -> bytes:
         if kind != _NUMBERS:
             numbers, finite = _by_class(tensor, axis), _by_class(finite, axis)
             choices.update(_first_choices(numbers, finite).data)
-        projection = _Projection(salt, index, sums[_share(place, projected)])
+        projection = Projection(salt, index, sums[_share(place, projected)])
         magnitude = _project(kind, numbers, finite, projection)
         equal.update(f"{magnitude} ".encode())
         place += 1
@@ -208,7 +212,7 @@ def _by_class(tensor: Tensor, axis: int) -> Tensor:
 def _positions(tensor: Tensor) -> tuple[Tensor, Iterator[slice]]:
     """Return `[rows, positions, classes]` as one list of positions, and slices of it that are no more than a chunk."""
     scores = tensor.reshape(-1, tensor.shape[-1])
-    step = max(1, _CHUNK_NUMBERS // scores.shape[1])
+    step = max(1, CHUNK_NUMBERS // scores.shape[1])
     return scores, (slice(first, first + step) for first in range(0, len(scores), step))
 
 
@@ -219,7 +223,7 @@ def _first_choices(tensor: Tensor, finite: Tensor) -> npt.NDArray[np.int32]:
     return np.concatenate(choices) if choices else np.zeros(0, np.int32)
 
 
-def _project(kind: str, tensor: Tensor, finite: Tensor, projection: _Projection) -> int:
+def _project(kind: str, tensor: Tensor, finite: Tensor, projection: Projection) -> int:
     """Add what is to be compared by distance; return the power of two that sizes are measured by."""
     is_by_position = kind in (_SHARES, _SOFTMAX)
     width = tensor.shape[-1] if is_by_position else (tensor[0].size if len(tensor) else 0)
@@ -238,22 +242,22 @@ def _project(kind: str, tensor: Tensor, finite: Tensor, projection: _Projection)
     return magnitude
 
 
-def _project_rows(flat: Tensor, mask: Tensor, projection: _Projection) -> int:
+def _project_rows(flat: Tensor, mask: Tensor, projection: Projection) -> int:
     """Add rows relative to their norms, and the norms."""
-    exponent = _exponent(flat, mask)
+    exponent = common_exponent(flat, mask)
 
     def read(here: slice, columns: slice) -> Floats:
         numbers = np.where(mask[here, columns], flat[here, columns], 0.0).astype(np.float64)
         scaled: Floats = np.ldexp(numbers, -exponent)
         return scaled
 
-    norms = np.sqrt(_sum_of_squares(flat.shape, read))
-    sizes = np.maximum(norms, _NORM_FLOOR_RATIO * _median(norms))
+    norms = np.sqrt(sum_of_squares(flat.shape, read))
+    sizes = np.maximum(norms, _NORM_FLOOR_RATIO * lower_median(norms))
     sizes[sizes == 0] = 1.0
     return projection.add_measured(flat.shape, read, sizes, exponent)
 
 
-def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: _Projection) -> int:
+def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: Projection) -> int:
     """Add the scores behind shares, relative to their usual spread, and the spread; a score is centred over classes."""
     smallest = _SHARE_MIN_F16 if flat.dtype == np.float16 else _SHARE_MIN
     counts, totals, means = (np.zeros(len(flat)) for _ in range(3))
@@ -264,89 +268,13 @@ def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: _Proj
         logarithms = np.log(np.where(counted, shares, 1.0).astype(np.float64))
         return np.where(counted, logarithms - means[here, None], 0.0)
 
-    for here, columns in _chunks(*flat.shape):
+    for here, columns in chunks_of(*flat.shape):
         counts[here] += (mask[here, columns] & (flat[here, columns] > smallest)).sum(axis=1)
         totals[here] += read(here, columns).sum(axis=1)
     counts = np.maximum(counts, 1.0)
     means += totals / counts
-    squares = _sum_of_squares(flat.shape, read) / counts
+    squares = sum_of_squares(flat.shape, read) / counts
     of_row = np.repeat(squares.reshape(rows, -1).mean(axis=1), len(flat) // rows)
     spreads = np.sqrt(np.maximum(squares, of_row))
-    usual = np.maximum(spreads, max(_median(np.sqrt(squares)), _SPREAD_MIN))
+    usual = np.maximum(spreads, max(lower_median(np.sqrt(squares)), _SPREAD_MIN))
     return projection.add_measured(flat.shape, read, usual * np.sqrt(counts), 0)
-
-
-def _sum_of_squares(shape: tuple[int, ...], read: Reader) -> Floats:
-    squares: Floats = np.zeros(shape[0])
-    for here, columns in _chunks(*shape):
-        squares[here] += np.square(read(here, columns)).sum(axis=1)
-    return squares
-
-
-class _Projection:
-    """The buckets of one output. Whatever is added after something else has signs of its own."""
-
-    def __init__(self, salt: bytes, index: int, sums: Floats) -> None:
-        self._salt, self._index, self._sums = salt, index, sums
-        self._chunk = 0
-
-    def add_measured(self, shape: tuple[int, ...], read: Reader, sizes: Floats, exponent: int) -> int:
-        """Add rows divided by their sizes, which are times two to the `exponent`, and the logarithms of these."""
-        # A third, so that rows of a norm such as 1 or the root of 2 do not stand where the rounding turns.
-        magnitude = round(float(np.log2(_median(sizes))) + exponent + 1 / 3)
-        logarithms = np.log(sizes) + (exponent - magnitude) * np.log(2.0)
-
-        def read_measured(here: slice, columns: slice) -> Floats:
-            numbers = read(here, columns) / sizes[here, None]
-            return numbers if columns.start else np.concatenate([numbers, logarithms[here, None]], axis=1)
-
-        self.add(shape, read_measured)
-        return magnitude
-
-    def add(self, shape: tuple[int, ...], read: Reader) -> None:
-        """Add the signed sums of rows, chunk by chunk."""
-        for here, columns in _chunks(*shape):
-            numbers = read(here, columns)
-            signs = _draw_signs(self._salt, self._index, self._chunk, *numbers.shape)
-            places = _draw_places(self._salt, self._index, here.start, len(numbers), len(self._sums))
-            for one, mask in zip(places, signs, strict=True):
-                np.add.at(self._sums, one, np.where(mask, numbers, -numbers).sum(axis=1))
-            self._chunk += 1
-
-
-def _exponent(flat: Tensor, mask: npt.NDArray[np.bool_]) -> int:
-    """Return the power of two above every magnitude: squares of float64 would overflow or vanish otherwise."""
-    largest = (np.abs(flat[part]).max(initial=0.0, where=mask[part]) for part in _chunks(*flat.shape))
-    return int(np.frexp(np.float64(max(largest)))[1])
-
-
-def _median(values: Floats) -> float:
-    """Return the lower median. numpy's own would load a module, and a confined runner can load nothing any more."""
-    middle = (len(values) - 1) // 2
-    return float(np.partition(values, middle)[middle])
-
-
-def _chunks(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Give the rows and columns of each chunk: whole rows, or a part of one row where that is long."""
-    step = max(1, _CHUNK_NUMBERS // width)
-    for first in range(0, rows, step):
-        for column in range(0, width, _CHUNK_NUMBERS):
-            yield slice(first, min(first + step, rows)), slice(column, min(column + _CHUNK_NUMBERS, width))
-
-
-def _draw_signs(salt: bytes, index: int, number: int, rows: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return two sign masks `[2, rows, width]` of a chunk."""
-    stream = hashlib.shake_256(b"signs" + struct.pack(">II", index, number) + salt).digest(-(-2 * rows * width // 8))
-    bits = np.unpackbits(np.frombuffer(stream, np.uint8))[: 2 * rows * width]
-    return bits.reshape(2, rows, width).astype(np.bool_)
-
-
-def _draw_places(salt: bytes, index: int, first_row: int, rows: int, buckets: int) -> npt.NDArray[np.int64]:
-    """Return two buckets for each row of a chunk, `[2, rows]`: different ones where there is room.
-
-    All parts of a row have the same.
-    """
-    stream = hashlib.shake_256(b"places" + struct.pack(">II", index, first_row) + salt).digest(4 * rows)
-    words = np.frombuffer(stream, ">u2").reshape(2, rows).astype(np.int64)
-    first = words[0] % buckets
-    return np.stack([first, (first + 1 + words[1] % max(1, buckets - 1)) % buckets])

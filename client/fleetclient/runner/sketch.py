@@ -14,22 +14,23 @@ one of the two outputs: the server, which makes its own of the result that it ke
     40..255 54 float32, big-endian: projections, shared out evenly among the tensors that are compared by distance
 
 Each row of such a tensor is divided by its norm, the logarithm of the norm is put behind it (a row that was only scaled
-would not show otherwise), and it is multiplied by two vectors of random signs; each of the two numbers is added to a
-bucket of its own. Two outputs differ in a bucket by about the relative L2 distance of the rows in it, so a single row
-that is far off shows in two buckets, however many rows are right; rounding noise adds up with the root of the rows in
-a bucket, and so does what the server allows. Measured, as the largest difference of a bucket, with 300 rows of 64
-numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled by
-1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
+would not show otherwise), each number is given a random weight from 1/2 to 3/2 (of two that were exchanged, signs alone
+would see nothing in every second sum), and the row is multiplied by two vectors of random signs; each of the two sums
+is added to a bucket of its own. Two outputs differ in a bucket by about the relative L2 distance of the rows in it, so
+a single row that is far off shows in two buckets, however many rows are right; rounding noise adds up with the root of
+the rows in a bucket, and so does what the server allows. Measured, as the largest difference of a bucket, with 300 rows
+of 64 numbers: rounding noise of 3e-7 gives 2e-6, fp16 for fp32 2e-3, int8 5e-2, one exchanged row 0.4, one row scaled
+by 1 % 1e-2; with 65,536 rows of 32: 4e-5, 3e-2, 0.7, 0.7 and 1e-2.
 
 Of shares each position is a row of its own and taken as it is, since their rule is for the single share: beside the
 others of a map it would vanish. Of a softmax the logarithms are sketched as well, centred over the classes: they are
 the scores behind it, where a cheaper precision shows that clear shares hide. Detections and tokens are compared to the
 last bit only: their rules need the outputs themselves.
 
-The signs are bits of SHAKE-256 of salt, tensor and chunk, never of a library's random numbers, whose streams change.
-Sums may differ in their last bits between libraries; the head is exact. It costs 4 ms for each MiB of output, of a
-softmax 10 ms; the contract limits it to some MiB. And up to 6 MiB of memory beside the output, whatever its shape (an
-output that has its classes not last once more, and of a softmax some 60 bytes for each position).
+Signs and weights come from SHAKE-256 of salt, tensor and chunk, never from a library's random numbers, whose streams
+change. Sums may differ in their last bits between libraries; the head is exact. It costs 5 ms for each MiB of output,
+of a softmax 12 ms; the contract limits it to some MiB. And up to 6 MiB of memory beside the output, whatever its shape
+(an output that has its classes not last once more, and of a softmax some 60 bytes for each position).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ _HEAD: Final = struct.Struct(">BBxx16s16sI")
 _BUCKETS: Final = (SKETCH_BYTES - _HEAD.size) // 4
 # Rows are taken together up to so many numbers: it bounds memory, and numbers the chunks the same for everybody.
 _CHUNK_NUMBERS: Final = 1 << 16
+# Spreads what is counted up over all bits: an odd number without a pattern.
+_MIXER: Final = 0x7FEB352D
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
 # Shares below carry no digits to rely on.
@@ -237,6 +240,7 @@ class _Projection:
         """Add the signed sums of rows, chunk by chunk."""
         for here, columns in _chunks(*shape):
             numbers = read(here, columns)
+            numbers *= _draw_weights(self._salt, self._index, self._chunk, *numbers.shape)
             signs = _draw_signs(self._salt, self._index, self._chunk, *numbers.shape)
             places = _draw_places(self._salt, self._index, here.start, len(numbers), len(self._sums))
             for one, mask in zip(places, signs, strict=True):
@@ -262,6 +266,22 @@ def _chunks(rows: int, width: int) -> Iterator[tuple[slice, slice]]:
     for first in range(0, rows, step):
         for column in range(0, width, _CHUNK_NUMBERS):
             yield slice(first, min(first + step, rows)), slice(column, min(column + _CHUNK_NUMBERS, width))
+
+
+def _draw_weights(salt: bytes, index: int, number: int, rows: int, width: int) -> Floats:
+    """Return what each number of a chunk counts for, `[rows, width]`, from 1/2 to 3/2.
+
+    With signs alone, two numbers that were exchanged would cancel in every second projection.
+    """
+    stream = hashlib.shake_256(b"weights" + struct.pack(">II", index, number) + salt).digest(8)
+    first, step = struct.unpack(">II", stream)
+    words = np.arange(rows * width, dtype=np.uint32)
+    words *= np.uint32(step | 1)
+    words += np.uint32(first)
+    words ^= words >> np.uint32(16)
+    words *= np.uint32(_MIXER)
+    weights: Floats = words / 2.0**32 + 0.5
+    return weights.reshape(rows, width)
 
 
 def _draw_signs(salt: bytes, index: int, number: int, rows: int, width: int) -> npt.NDArray[np.bool_]:
