@@ -298,6 +298,21 @@ def test_who_agreed_with_a_result_that_loses_later_loses_with_it():
     assert (world.states()[3], world.outcome("known").state) == ("VALID", "passed")
 
 
+@pytest.mark.parametrize(("value", "blamed"), [(WRONG, {1}), (47.0, {1}), (49.0, {1, 2})])
+def test_of_whom_only_a_sketch_is_known_nothing_is_believed_that_is_not_beyond_doubt(value, blamed):
+    """Its rows may all be inconclusive, or its sketch may differ in a single near tie."""
+    world = primary_world(value)
+    world.values[2] = value - NEAR
+    world.put(2, "COMMITTED", role=1)
+    world.look()
+    assert world.outcome("drawn").stage == "sketch"
+    world.values[3] = RIGHT
+    world.put(3, role=2)
+    world.look()
+    world.run_anchor()
+    assert world.blamed() == blamed
+
+
 def test_a_known_answer_of_cars_is_never_lost_at_once_but_an_anchors_is():
     world = primary_world(drawn=False)
     world.values[3] = WRONG

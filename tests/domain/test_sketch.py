@@ -11,7 +11,14 @@ from safetensors.numpy import save
 from fleetclient.runner import sketch as client
 from workunits.domain.comparison import ComparatorOptions, OutputSpec
 from workunits.domain.comparison.options import NO_OPTIONS, TASKS
-from workunits.domain.sketch import SKETCH_BYTES, SKETCH_MATCH_MAX, describe_comparison, make_sketch, sketch_distance
+from workunits.domain.sketch import (
+    SKETCH_BYTES,
+    SKETCH_MATCH_MAX,
+    describe_comparison,
+    judge_sketch,
+    make_sketch,
+    sketch_distance,
+)
 
 SALT = bytes(range(16))
 FLOAT_COMPARATORS = ["exact", "logits", "probabilities", "embedding", "dense", "detections", "int8"]
@@ -97,6 +104,22 @@ def test_a_first_choice_that_differs_is_a_doubt_however_close_the_scores():
     swapped[7, 2], swapped[7, 5] = rows[7, 5], rows[7, 2]
     assert distance(rows, swapped, spec(shape=(10,))) <= SKETCH_MATCH_MAX
     assert distance(rows, swapped, spec(shape=(10,), comparator="logits")) == float("inf")
+
+
+def test_a_first_choice_or_a_label_that_differs_says_nothing_of_how_far_the_numbers_are_off():
+    """Whoever is judged by a sketch alone must not be blamed for a near tie."""
+    rows = rows_of(200, 10)
+    rows[7, 2], rows[7, 5] = 20.0, np.float32(20.0) - np.float32(1e-5)
+    swapped = rows.copy()
+    swapped[7, 2], swapped[7, 5] = rows[7, 5], rows[7, 2]
+    specs = [spec("y", (10,), "logits"), spec("label", (), "exact", "I64")]
+    first, second = (save({"y": each, "label": each.argmax(axis=1)}) for each in (rows, swapped))
+    agrees, off = judge_sketch(first, make_sketch(second, specs, SALT), specs, SALT)
+    assert (agrees, off <= SKETCH_MATCH_MAX) == (False, True)
+    wrong = save({"y": -rows, "label": (-rows).argmax(axis=1)})
+    agrees, off = judge_sketch(first, make_sketch(wrong, specs, SALT), specs, SALT)
+    assert not agrees
+    assert 1000 < off < float("inf")
 
 
 def test_classes_are_where_the_output_s_axis_is():

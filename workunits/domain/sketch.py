@@ -167,14 +167,26 @@ def sketch_distance(canonical: bytes, sketch: bytes, specs: Sequence[OutputSpec]
     Infinity where something that has to be equal is not, where a first choice differs, or where the sketch is none.
     """
     own = make_sketch(canonical, specs, salt)
-    if len(sketch) != SKETCH_BYTES or sketch[: _HEAD.size] != own[: _HEAD.size]:
+    return _measure(sketch, own, specs) if sketch[: _HEAD.size] == own[: _HEAD.size] else float("inf")
+
+
+def judge_sketch(canonical: bytes, sketch: bytes, specs: Sequence[OutputSpec], salt: bytes) -> tuple[bool, float]:
+    """Return whether the output behind a sketch agrees with a document, and how far its numbers are off, in tolerances.
+
+    A hash that differs is a doubt and no distance: honest machines may choose another best class of a near tie.
+    """
+    own = make_sketch(canonical, specs, salt)
+    distance = _measure(sketch, own, specs)
+    return sketch[: _HEAD.size] == own[: _HEAD.size] and distance <= SKETCH_MATCH_MAX, distance
+
+
+def _measure(sketch: bytes, own: bytes, specs: Sequence[OutputSpec]) -> float:
+    if len(sketch) != SKETCH_BYTES:
         return float("inf")
     theirs, ours = (np.frombuffer(each, ">f4", offset=_HEAD.size).astype(np.float64) for each in (sketch, own))
     if not np.isfinite(theirs).all() or not np.isfinite(ours).all():
         return float("inf")
     compared = [spec for spec in specs if _kind(spec) != _EXACT]
-    if not compared:
-        return 0.0 if sketch == own else float("inf")
     rows = int.from_bytes(own[_HEAD.size - 4 : _HEAD.size])
     worst = 0.0
     for place, spec in enumerate(compared):

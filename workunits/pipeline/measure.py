@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from django.conf import settings
 
 from workunits.domain.audits.ladder import Evidence, Finding, Stage, Step, judge_audit
 from workunits.domain.comparison import OutputSpec, measure_distance
 from workunits.domain.quorum import ReplicaView
-from workunits.domain.sketch import SKETCH_MATCH_MAX, sketch_distance
+from workunits.domain.sketch import judge_sketch
 from workunits.domain.tokens import ReplicaRef, make_salt, seal_tokens
 from workunits.store.batches import SpecsBook
 
@@ -43,7 +43,7 @@ class Measures:
             sketch=check.sketch,
             output=outputs.get(check.owner_id),
         )
-        return judge_audit(outputs[canonical.owner_id], evidence, self.specs(canonical, check), _judge_sketch)
+        return judge_audit(outputs[canonical.owner_id], evidence, self.specs(canonical, check), judge_sketch)
 
     def distance(self, first: ReplicaView, second: ReplicaView) -> float:
         """Return how far two outputs are apart whose bytes are here, in tolerances. Raises BytesNeeded."""
@@ -60,8 +60,3 @@ class Measures:
         key = settings.FLEET_TOKEN_KEY
         ref = ReplicaRef(self.batch_id, self.unit_number, replica.owner_id, replica.attempt)
         return make_salt(key, seal_tokens(key, [ref])[0])
-
-
-def _judge_sketch(canonical: bytes, sketch: bytes, specs: Sequence[OutputSpec], salt: bytes) -> tuple[bool, float]:
-    estimate = sketch_distance(canonical, sketch, specs, salt)
-    return estimate <= SKETCH_MATCH_MAX, estimate

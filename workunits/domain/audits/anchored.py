@@ -14,8 +14,9 @@ from workunits.domain.quorum import ReplicaView
 from workunits.domain.replicas import ANCHOR_OWNER_ID
 from workunits.domain.states import ReplicaState, UnitState
 
-# A sketch estimates a distance: what it alone says of somebody must be beyond doubt.
-SKETCH_MARGIN: Final = 2.0
+# A sketch adds rows up: what it alone says of somebody must be beyond what rows add up to that are all inconclusive
+# (less than four tolerances each, and a third of a tolerance is allowed for each).
+SKETCH_MARGIN: Final = 12.0
 
 
 def settle_result(case: Case, anchor: ReplicaView, primary: ReplicaView) -> None:
