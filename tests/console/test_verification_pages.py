@@ -326,6 +326,27 @@ def test_who_may_only_look_sees_no_form_and_changes_nothing(onlooker, dispute) -
     assert AnchorRun.objects.filter(reason="operator").count() == 0
 
 
+def test_an_order_from_another_site_is_refused_and_looking_changes_nothing(operator, dispute) -> None:
+    from django.contrib.admin.models import LogEntry
+
+    from workunits.models import AnchorRun, VehicleStanding
+
+    careful = Client(enforce_csrf_checks=True)
+    careful.cookies = operator.cookies
+    order = {"order": "quarantine", "reason": "x"}
+    pages = (
+        trust_page(dispute.honest), f"{DISAGREEMENTS}{dispute.audit.pk}/",
+        f"/console/workunits/unit/{dispute.batch.pk}:0/rerun/",
+    )  # fmt: skip
+    for path in pages:
+        assert careful.get(path).status_code == 200
+        assert careful.get(path, order).status_code == 200
+        assert careful.post(path, order).status_code == 403
+    assert VehicleStanding.objects.filter(state="quarantined").count() == 0
+    assert AnchorRun.objects.filter(reason="operator").count() == 0
+    assert LogEntry.objects.count() == 0
+
+
 @pytest.mark.parametrize(
     "path", [DISAGREEMENTS, "/console/workunits/audit/rates/", "/console/workunits/ownercluster/overview/"]
 )

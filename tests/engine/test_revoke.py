@@ -246,7 +246,7 @@ def test_five_resets_in_thirty_days_quarantine_a_vehicle_and_an_operator_may_rel
     assert seen == ["normal", "normal", "watched", "watched", "quarantined"]
     standing = VehicleStanding.objects.get(vehicle=car)
     assert standing.quarantined_at == NOW + timedelta(days=4)
-    assert standing.reason == "5 disputes lost within 30 days"
+    assert standing.reason == "5 times within 30 days a result was found wrong"
     kinds = list(TrustEvent.objects.filter(vehicle=car).order_by("id").values_list("kind", flat=True))
     assert [kind for kind in kinds if kind in ("watched", "quarantined")] == ["watched", "quarantined"]
     assert release_vehicle(vehicle_id=car.id, reason="a faulty memory module was replaced", now=later(1)) is True

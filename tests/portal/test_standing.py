@@ -74,6 +74,25 @@ def test_an_appeal_is_kept_with_its_event_and_shown_until_it_is_answered(browser
     assert [event.kind for event in TrustEvent.objects.order_by("id")] == ["appealed", "answered"]
 
 
+def test_a_released_car_is_said_to_work_again_and_its_appeal_is_put_aside_once_answered(browser, car) -> None:
+    from workunits.pipeline.oversight import answer_appeal
+    from workunits.pipeline.trust import release_vehicle
+
+    judge(car, "quarantined")
+    send_appeal(browser, car, "A memory module was broken.")
+    release_vehicle(vehicle_id=car.pk, reason="op: replaced", now=timezone.now())
+    page = browser.get("/").content.decode()
+    assert "This car works as any other again." in page
+    assert "An operator will answer here." in page
+    assert "held back" not in page
+    assert "replaced" not in page  # what operators tell each other
+    answer_appeal(vehicle_id=car.pk, answer="Thank you.", operator="op", now=timezone.now())
+    page = browser.get("/").content.decode()
+    assert "<details><summary>Your appeal was answered" in page
+    assert "Thank you." in page
+    assert "<textarea" not in page
+
+
 def test_a_second_appeal_waits_for_the_first_ones_answer(browser, car) -> None:
     from workunits.models import TrustEvent, VehicleStanding
 

@@ -127,7 +127,7 @@ def _move(standing: VehicleStanding, state: Standing, now: datetime) -> None:
     if state == Standing.NORMAL:
         standing.reason = ""
         return
-    standing.reason = f"{len(standing.resets)} disputes lost within {RESETS_WINDOW.days} days"
+    standing.reason = f"{len(standing.resets)} times within {RESETS_WINDOW.days} days a result was found wrong"
     kind = TrustEvent.Kind.WATCHED
     if state == Standing.QUARANTINED:
         kind, standing.quarantined_at = TrustEvent.Kind.QUARANTINED, now
