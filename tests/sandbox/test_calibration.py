@@ -15,6 +15,7 @@ from bench.models.selftest import make_convolution, make_transformer
 from tests.research.onnx_files import model_of
 from workunits.sandbox.admit import ModelRefused, admit
 from workunits.sandbox.cheaper import make_cheaper
+from workunits.sandbox.endings import find_precision
 from workunits.sandbox.plausible import index_bounds, make_rows
 from workunits.sandbox.report import AdmissionRequest, ModelFacts
 
@@ -123,6 +124,30 @@ def test_weights_and_what_they_are_multiplied_by_lose_their_last_digits(dtype, k
         for each in (model.SerializeToString(), cheap)
     )
     assert least < np.linalg.norm(y - lower) / np.linalg.norm(y) < most
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "precision"),
+    [(np.float32, TensorProto.FLOAT, "F32"), (np.float16, TensorProto.FLOAT16, "F16")],
+)
+def test_weights_that_an_operator_makes_constant_count_like_others(dtype, kind, precision) -> None:
+    model = product(dtype, kind)
+    rows = {"x": np.random.default_rng(4).normal(size=(64, 4)).astype(dtype)}
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    weight = made.graph.initializer.pop()
+    made.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=weight))
+    there, here = (make_cheaper(each.SerializeToString()) for each in (model, made))
+    assert here is not None
+    first, second = (onnxruntime.InferenceSession(each).run(None, rows)[0] for each in (there, here))
+    assert np.array_equal(first, second)
+    assert find_precision(made.graph) == precision
+
+
+def test_a_graph_that_turns_to_half_floats_on_the_way_computes_in_half_precision() -> None:
+    half = [helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16)]
+    whole = helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT)
+    assert find_precision(model_of([*half, whole]).graph) == "F16"
+    assert find_precision(model_of([helper.make_node("Relu", ["x"], ["y"])]).graph) == "F32"
 
 
 def test_a_model_without_weights_has_no_cheaper_precision() -> None:

@@ -25,6 +25,7 @@ _LINEAR: Final = frozenset({"LinearClassifier", "LinearRegressor", "SVMClassifie
 def make_cheaper(model_bytes: bytes) -> bytes | None:
     """Return the model in the next lower precision, or None where it has no weights that could be rounded."""
     model = ModelProto.FromString(model_bytes)
+    _list_constants(model.graph)
     kind = _widest(model.graph)
     if kind is None:
         return None
@@ -32,6 +33,20 @@ def make_cheaper(model_bytes: bytes) -> bytes | None:
     if kind != TensorProto.FLOAT16:
         _round_factors(model.graph, rounded, kind)
     return bytes(model.SerializeToString())
+
+
+def _list_constants(graph: GraphProto) -> None:
+    """Put among the initializers what the exporter has made constant by an operator."""
+    others: list[NodeProto] = []
+    for node in graph.node:
+        tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and tensor is not None:
+            graph.initializer.add().CopyFrom(tensor)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            others.append(NodeProto.FromString(node.SerializeToString()))
+    del graph.node[:]
+    graph.node.extend(others)
 
 
 def _widest(graph: GraphProto) -> int | None:

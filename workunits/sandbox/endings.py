@@ -52,8 +52,14 @@ OTHER: Final = Ending()
 
 
 def find_precision(graph: GraphProto) -> str:
-    """Return the precision that the graph computes with: `F16` where weights are half floats, else `F32`."""
-    return HALF if any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer) else FULL
+    """Return the precision that the graph computes with: `F16` where weights or rows are half floats, else `F32`."""
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {value.type.tensor_type.elem_type for value in graph.input}
+    for node in graph.node:  # exporters put weights into Constant too
+        kinds |= {attribute.t.data_type for attribute in node.attribute if attribute.HasField("t")}
+        if node.op_type == "Cast":
+            kinds.add(int(_attribute(node, "to", TensorProto.UNDEFINED)))
+    return HALF if TensorProto.FLOAT16 in kinds else FULL
 
 
 def endings(graph: GraphProto) -> dict[str, Ending]:
