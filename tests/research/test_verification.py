@@ -139,6 +139,23 @@ def test_a_batch_says_when_the_fleet_cannot_serve_it(caller, ordered, asked, nee
     forget_parties()
 
 
+def test_a_refused_order_uses_up_no_idempotency_key_and_another_choice_under_a_used_one_is_refused(
+    caller, ordered
+) -> None:
+    from workunits.models import Batch
+
+    key = "9b2f-one-order"
+    right = {**ordered, "verification": {"level": "strict"}}
+    for wrong in ({**right, "verification": {"level": "srict"}}, {**right, "model": "mod_none"}):
+        assert caller.post("/batches", wrong, Idempotency_Key=key).status_code in (404, 422)
+    body = caller.post("/batches", right, Idempotency_Key=key).json()
+    again = caller.post("/batches", right, Idempotency_Key=key)
+    assert (again.status_code, again.json()["id"], again["Idempotent-Replayed"]) == (202, body["id"], "true")
+    other = caller.post("/batches", {**right, "finality": "provisional"}, Idempotency_Key=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert Batch.objects.get().finality == "final"
+
+
 def test_provisional_finality_is_kept(caller, ordered) -> None:
     order = {**ordered, "verification": {"level": "standard"}, "finality": "provisional"}
     assert caller.post("/batches", order).json()["finality"] == "provisional"
