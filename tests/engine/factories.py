@@ -156,6 +156,7 @@ class Car:
         self.vehicle = vehicle or make_vehicle()
         self.owner_id = self.vehicle.owner_id
         self.memory_bytes, self.opset_max = memory_bytes, opset_max
+        self.comparison_class = "cpu"
         self.counter = 0
         self.held: dict[str, Lease] = {}
         self.models: frozenset[str] = frozenset()
@@ -181,7 +182,7 @@ class Car:
                     eligible=eligible,
                     reasons=[] if eligible else ["driving"],
                     agent="test 1",
-                    comparison_class="cpu",
+                    comparison_class=self.comparison_class,
                     memory_bytes=self.memory_bytes,
                     opset_max=self.opset_max,
                 ),

@@ -248,3 +248,17 @@ def test_lies_that_an_auditor_does_own_up_to_quarantine_it_by_the_mirror_of_the_
     assert (standing.state, len(standing.resets)) == ("quarantined", 5)
     assert {audit.state for audit in audits_of(batch, reason="drawn")} == {"passed"}
     assert Car(liar).lease(1) == []
+
+
+def test_commitments_that_come_to_nothing_under_ever_new_classes_leave_nothing_to_be_read():
+    make_audited_batch(units=12)
+    car = Car()
+    for number in range(4):
+        car.comparison_class = f"class {number}"
+        leases = car.lease(3)
+        car.sync(commitments=[commit(lease, inline=False) for lease in leases])
+        for lease in leases:
+            car.hand_back(lease)
+        fold_trust(now=NOW)
+    assert VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence == 12
+    assert VehicleTrust.objects.count() == 0

@@ -106,6 +106,8 @@ def _add(result: Folded, commit: Commit, weights: Mapping[Scope, Weighed], rules
         Scope(commit.level, commit.model_id, commit.comparison_class),
     ):
         before = result.weights.get(scope) or weights.get(scope)
+        if before is None and not gained:
+            continue  # a car may state ever new classes, and every request reads what is kept of them
         at = commit.committed_at
         kept = 0.0
         if before is not None:
