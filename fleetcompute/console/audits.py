@@ -16,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
 
-from fleetcompute.console.bases import ReadOnlyAdmin
+from fleetcompute.console.bases import ReadOnlyAdmin, choice_filter
 from fleetcompute.console.charts import Point, line_chart
 from fleetcompute.console.pages import act, render_page
 from workunits.domain.audits.levels import LEVEL_NUMBER
@@ -32,7 +32,8 @@ STATES: Final = [
     (disagreements.COMPARED, "all with tensors or an anchor"),
     *((each.value, each.value) for each in AuditState),
 ]
-LEVELS: Final = [(str(number), level.value) for level, number in LEVEL_NUMBER.items()]
+LEVEL_NAMES: Final = [(number, level.value) for level, number in LEVEL_NUMBER.items()]
+LEVELS: Final = [(str(number), name) for number, name in LEVEL_NAMES]
 
 
 class FilterForm(forms.Form):
@@ -57,7 +58,7 @@ class AuditAdmin(ReadOnlyAdmin):
         "id", "batch", "unit_number", "vehicle", "sequence", "level_name", "reason", "needs", "state", "stage",
         "distance", "primary_class", "auditor_class", "created_at", "resolved_at",
     )  # fmt: skip
-    list_filter = ("state", "reason", "needs", "stage", "level")
+    list_filter = ("state", "reason", "needs", "stage", choice_filter("level", LEVEL_NAMES))
     search_fields = ("=batch__public_id", "=vehicle__public_id")
     ordering = ("-id",)
     list_select_related = ("batch", "vehicle")

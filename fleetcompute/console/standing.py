@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from fleetcompute.console.bases import AnyAdmin, HotTableAdmin, ReadOnlyAdmin, parse_key
+from fleetcompute.console.bases import AnyAdmin, HotTableAdmin, ReadOnlyAdmin, choice_filter, parse_key
 from fleetcompute.console.charts import Point, line_chart
 from fleetcompute.console.pages import act, render_page
 from workunits.domain.errors import FleetError
@@ -130,7 +130,7 @@ class VehicleTrustAdmin(ReadOnlyAdmin):
     list_display = (
         "vehicle", "level", "model_id", "comparison_class", "weight_microcredits", "weighed_at", "final_sequence",
     )  # fmt: skip
-    list_filter = ("level",)
+    list_filter = (choice_filter("level", [(number, level.value) for number, level in LEVEL_OF.items()]),)
     search_fields = ("=vehicle__public_id",)
     ordering = ("-id",)
     list_select_related = ("vehicle",)

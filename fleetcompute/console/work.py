@@ -12,7 +12,14 @@ from django.urls import path
 from django.utils import timezone
 
 from fleetcompute.console.audits import order_run
-from fleetcompute.console.bases import AnyInline, HotTableAdmin, ReadOnlyAdmin, hexadecimal, parse_key
+from fleetcompute.console.bases import (
+    AnyInline,
+    HotTableAdmin,
+    ReadOnlyAdmin,
+    choice_filter,
+    hexadecimal,
+    parse_key,
+)
 from fleetcompute.console.pages import render_page
 from workunits.domain.replicas import ReplicaRole
 from workunits.models import Batch, BatchProgress, Blob, Dataset, OnnxModel, Replica, Shard, Unit, UnitEvent
@@ -159,7 +166,7 @@ class ReplicaAdmin(HotTableAdmin):
         "id", "batch", "holder", "car", "role_name", "attempt", "state", "sequence", "drawn", "comparison_class",
         "leased_at", "deadline_at", "ended_at", "reason",
     )  # fmt: skip
-    list_filter = ("state", "role")
+    list_filter = ("state", choice_filter("role", [(role.value, role.name.lower()) for role in ReplicaRole]))
     list_select_related = ("batch", "owner", "vehicle")
     exclude = ("output_digest", "owner", "vehicle", "role")
     readonly_fields = ("holder", "car", "role_name", "output_sha256")
