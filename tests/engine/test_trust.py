@@ -14,6 +14,7 @@ from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
 from workunits.models import (
     AnchorMachine,
+    AnchorRun,
     Batch,
     BatchProgress,
     TrustEvent,
@@ -322,12 +323,83 @@ def test_results_that_nobody_can_audit_do_not_keep_others_from_being_audited_by_
 def test_a_commitment_that_is_handed_back_lets_its_vehicle_be_folded():
     make_audited_batch(units=2)
     car = Car()
-    lost, kept = car.lease(2)
+    lost, kept = sorted(car.lease(2), key=lambda lease: lease.replica.ref.unit_number)
     car.sync(commitments=[commit(lost, inline=False), commit(kept)])
     validate_ready(now=NOW)
     fold_trust(now=NOW)
-    assert (VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence, due()) == (0, [])
+    assert due() == []
     car.hand_back(lost)
     assert due() == [car.vehicle.id]
+
+
+def hold(batch, car, units):
+    """Let a vehicle commit to some units that no draw chose, and the hold window pass; return the time then."""
+    for unit in range(units):
+        commit_result(batch, car, unit=unit)
+    validate_ready(now=NOW)
     fold_trust(now=NOW)
-    assert VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence == 1
+    return later(settings.FLEET.hold_seconds)
+
+
+def test_no_second_audit_is_forced_while_the_outcome_of_the_first_waits_to_be_folded():
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    at = hold(batch, car, 2)
+    assert force_audits(now=at) == 1
+    pass_audit(batch, 1)
+    assert force_audits(now=at) == 0
+    fold_trust(now=at)
+    assert outcomes_of(batch, car) == {0: "final", 1: "final"}
+
+
+def test_what_waits_for_an_earlier_audit_of_another_level_is_audited_by_force_once():
+    economy, batch, car = make_audited_batch("economy", units=1), make_audited_batch(units=2), make_vehicle()
+    at = hold(batch, car, 2)
+    commit_result(economy, car, drawn=True)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    # As if it had been committed to before the others.
+    VehicleStanding.objects.update(folded_sequence=0)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE vehicle_commit SET sequence = sequence + 10 WHERE sequence < 3")
+        cursor.execute("UPDATE replica SET sequence = sequence + 10 WHERE sequence < 3")
+    VehicleStanding.objects.update(folded_sequence=12)
+    assert force_audits(now=at) == 1
+    (audit,) = audits_of(batch)
+    assert audit.sequence == 12
+    pass_audit(batch, 1)
+    for _ in range(3):
+        fold_trust(now=at)
+        assert force_audits(now=at) == 0
+    assert outcomes_of(batch, car) == {}
+    pass_audit(economy, 0)
+    fold_trust(now=at)
+    assert outcomes_of(batch, car) == {0: "final", 1: "final"}
+
+
+def test_a_forced_audit_of_what_an_anchor_has_run_needs_no_other_run():
+    batch, car = make_audited_batch(units=1), make_vehicle()
+    commit_result(batch, car)
+    validate_ready(now=NOW)
+    finish_run(batch, 1.0)
+    resolve_anchor_runs(now=NOW)
+    fold_trust(now=NOW)
+    assert (units_of(batch)[0]["canonical_owner_id"], outcomes_of(batch, car)) == (0, {})
+    at = later(settings.FLEET.hold_seconds)
+    AnchorMachine.objects.create(name="anchor", seen_at=at)
+    Batch.objects.filter(id=batch.id).update(status="completed", outcome="full", ended_at=NOW)
+    assert force_audits(now=at) == 1
+    validate_ready(now=at)
+    fold_trust(now=at)
+    assert outcomes_of(batch, car) == {0: "final"}
+    assert (units_of(batch)[0]["needed"], AnchorRun.objects.filter(state="waiting").count()) == (0, 0)
+
+
+def test_results_of_an_ended_batch_that_no_anchor_can_run_are_left_to_their_vehicles_next_audit():
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    at = hold(batch, car, 2)
+    Batch.objects.filter(id=batch.id).update(status="cancelled", outcome="full", ended_at=NOW)
+    AnchorMachine.objects.create(name="anchor", seen_at=at)
+    run = AnchorRun.objects.create(batch=batch, unit_number=1, reason="floor", state="failed", created_at=NOW)
+    assert force_audits(now=at) == 0
+    run.delete()
+    assert force_audits(now=at) == 1

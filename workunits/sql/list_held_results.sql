@@ -1,16 +1,20 @@
 -- For each vehicle and level with a result that has been provisional for too long: its latest provisional result that
--- can be audited, unless an audit of that level is open already and will settle them. Without an anchor only those of
--- batches that still lease: elsewhere nobody could ever run it, and an audit that stays open holds up all others.
+-- can be audited, unless an audit of that level is open already and will settle them, or one of it or a later one has
+-- passed: that settles them once earlier ones of other levels are. Left out are vehicles whose verdicts no fold has seen.
+-- Without an anchor only results of batches that still lease: elsewhere nobody could ever run them, nor where an anchor
+-- could not run the batch's units, and an audit that stays open holds up all others.
 -- Looked at are `results_max` of them, others at each `turn`: many may have nothing that anybody can audit, and must not
 -- keep the rest waiting. `has_unfolded`: the vehicle has commitments that no fold has come to.
--- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold,
--- vehicle_commit_in_sequence (backwards), replica_one_per_owner. Rows: one a vehicle and level; NULLs where there is none.
+-- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold, trust_due_pkey,
+-- vehicle_commit_in_sequence (backwards), replica_one_per_owner, audit_by_vehicle. Rows: one a vehicle and level; NULLs
+-- where there is none.
 WITH held AS MATERIALIZED (
     SELECT t.vehicle_id, t.level, t.final_sequence, s.folded_sequence
     FROM vehicle_trust t
     JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
     WHERE t.provisional_since <= %(held_before)s
       AND NOT EXISTS (SELECT FROM audit a WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.state = 'open')
+      AND NOT EXISTS (SELECT FROM trust_due d WHERE d.vehicle_id = t.vehicle_id)
     ORDER BY hashint8extended(t.vehicle_id, %(turn)s), t.level
     LIMIT %(results_max)s
 )
@@ -33,8 +37,11 @@ LEFT JOIN LATERAL (
     ) AS r
     WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
       AND c.sequence > t.final_sequence AND c.sequence <= t.folded_sequence
-      AND (%(has_anchor)s OR b.status IN ('in_progress', 'finalizing')
-           OR b.status = 'completed' AND b.finality = 'provisional')
+      AND (b.status IN ('in_progress', 'finalizing') OR b.status = 'completed' AND b.finality = 'provisional'
+           OR %(has_anchor)s AND NOT EXISTS (SELECT FROM anchor_run f WHERE f.batch_id = b.id AND f.state = 'failed'))
+      AND NOT EXISTS (SELECT FROM audit a
+                      WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.sequence >= c.sequence
+                        AND a.state = 'passed')
       AND NOT EXISTS (SELECT FROM revocation x
                       WHERE x.batch_id = c.batch_id AND x.unit_number = c.unit_number AND x.owner_id = c.owner_id
                         AND x.vehicle_id = c.vehicle_id AND x.sequence = c.sequence)
