@@ -175,6 +175,15 @@ def test_the_bound_holds_for_every_strategy_of_the_grid(factor):
     assert worst > 0.4 / factor
 
 
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_strategies_of_the_grid_break_a_rule_that_audits_less(factor, share, monkeypatch):
+    asked = audit_probability
+    monkeypatch.setitem(globals(), "audit_probability", lambda rule, weight: share * asked(rule, weight))
+    with pytest.raises(AssertionError, match="Plan"):
+        check(factor, BARE, steps=800, each=100)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("friend_share", [0.0, 0.05, 0.2])
 @pytest.mark.parametrize("factor", FACTORS)
