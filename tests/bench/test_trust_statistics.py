@@ -2,24 +2,26 @@
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.trust import add_arguments, run
 from bench.trust.statistics.course import Course, play
-from bench.trust.statistics.fleet import World
+from bench.trust.statistics.fleet import Fleet, World
 from bench.trust.statistics.interval import gamma_interval
 from bench.trust.statistics.optimum import find_optimum
 from bench.trust.statistics.scenarios import RULES, SCENARIOS
 from bench.trust.statistics.strategies import FAULTY, HONEST, Constant, make_grid
 from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel
+from workunits.domain.replicas import ReplicaRole
 
 KEYS = {
     "name", "fleet", "level", "models", "strategy", "adversarial_share", "replication", "anchor_share",
     "accepted_wrong",
-    "accepted_wrong_ci95", "provisional_wrong", "provisional_wrong_ci95", "detection_delay_units", "bound", "optimum",
-    "lives", "target", "met",
+    "accepted_wrong_ci95", "provisional_wrong", "provisional_wrong_ci95", "detection_delay_units",
+    "detected_share", "bound", "optimum", "lives", "target", "met",
 }  # fmt: skip
 SMALL = World(level=VerificationLevel.STANDARD, rules=RULES, lives_units=200, soft_error=0.0)
 
@@ -75,6 +77,28 @@ def test_liars_are_found_and_almost_all_that_they_did_is_taken_back():
     assert tally.wrong_final == []
     assert tally.final <= 20 * 200
     assert len(tally.delays) > 20
+
+
+def test_who_shuns_audits_gets_none_and_keeps_more_of_his_lies():
+    always = {"share": 0.1, "units": 40.0}
+    blind, shunning = Constant(name="blind", **always), Constant(name="shunning", shuns=True, **always)
+    world = replace(SMALL, lives_units=300)
+    fleet = Fleet(world, [*([HONEST] * 60), *([blind] * 20), *([shunning] * 20)], 11)
+    fleet.run()
+    kept = {each.strategy.name: 0 for each in fleet.cars}
+    for car in fleet.cars:
+        kept[car.strategy.name] += sum(each.final_wrong for each in (*car.old, car.vehicle))
+        if car.strategy.shuns:
+            assert all(ReplicaRole.AUDIT not in each.roles for each in (*car.old, car.vehicle))
+    assert kept["honest"] == 0
+    assert kept["shunning"] > 1.5 * kept["blind"] > 0
+
+
+def test_a_life_of_lies_that_nobody_found_counts_as_undetected():
+    liar = Constant(name="liar", share=0.02, units=60.0, shuns=True)
+    tally = play(SMALL, [*([HONEST] * 30), *([liar] * 10)], 2)
+    assert len(tally.delays) > 0
+    assert tally.unfound > 0
 
 
 def test_every_strategy_plays_to_its_end():

@@ -40,6 +40,7 @@ class Tally:
     wrong_final: list[int] = field(default_factory=list)
     wrong_given: list[int] = field(default_factory=list)
     delays: list[int] = field(default_factory=list)
+    unfound: int = 0  # lives that ended with something wrong in them, of owners who were never found out
     wrong_by_strategy: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     given_by_strategy: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -49,6 +50,7 @@ class Tally:
         self.final += other.final
         self.runs += other.runs
         self.anchor_runs += other.anchor_runs
+        self.unfound += other.unfound
         self.wrong_final += other.wrong_final
         self.wrong_given += other.wrong_given
         self.delays += other.delays
@@ -84,6 +86,7 @@ def _add_car(tally: Tally, car: Car) -> None:
     if car.wrong_given:
         tally.wrong_given.append(car.wrong_given)
     tally.delays += [delay for each in identities for delay in each.delays]
+    tally.unfound += sum(each.first_wrong is not None for each in identities)
 
 
 class Course:
@@ -155,12 +158,17 @@ def report(scenario: Scenario, strategy: Strategy, tally: Tally, *, cars: int, s
         "provisional_wrong": sum(tally.wrong_given) / tally.results,
         "provisional_wrong_ci95": list(gamma_interval(tally.wrong_given, tally.results)),
         "detection_delay_units": sum(tally.delays) / len(tally.delays) if tally.delays else None,
+        "detected_share": _share(len(tally.delays), len(tally.delays) + tally.unfound),
         "bound": bound,
         "optimum": _optimum(scenario, share),
         "lives": cars,
         "target": {"accepted_wrong": scenario.wrong_max, "replication": scenario.replication_max},
         "met": is_met,
     }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _optimum(scenario: Scenario, share: float) -> float | None:

@@ -236,7 +236,7 @@ class Fleet:
     def _find_auditor(self, audit: Audit) -> Car | None:
         for _ in range(20):
             car = self.cars[self.rng.randrange(len(self.cars))]
-            is_free = car.starts <= self.turn and len(car.audits) < self.world.report_units
+            is_free = car.starts <= self.turn and len(car.audits) < self.world.report_units and not car.strategy.shuns
             if car is not audit.car and is_free and (not car.vehicle.is_young() or not self.world.has_anchors):
                 return car
         return None

@@ -1,4 +1,4 @@
-"""What simulated owners do: honest ones, faulty machines, and some forty ways to cheat.
+"""What simulated owners do: honest ones, faulty machines, and some fifty ways to cheat.
 
 A strategy sees what its vehicle's record says, which is more than any owner is told: its accepted weight, how many of
 its wrong results are still provisional, and every reset as it happens. It says for each result of a report whether it
@@ -21,12 +21,15 @@ class Strategy:
     """How an owner behaves; this one is honest.
 
     `returns`: he takes a new identity after every reset. `colludes`: he and his friends agree with each other's wrong
-    results when one audits the other.
+    results when one audits the other. `shuns`: he sees to it that he gets no audits, by calling before he is asked to
+    or by giving one up now and then, so that his lies are in results only. Else every sixth of them would be in an
+    audit of an honest result, and be found for certain: of all that a cheat may know and do, this brings him most.
     """
 
     name: str = "honest"
     returns: bool = False
     colludes: bool = False
+    shuns: bool = False
 
     def plan(self, vehicle: Vehicle, count: int, left: int, rng: random.Random) -> Sequence[bool] | None:
         """Return which of a report's `count` results are wrong; None for none. `left`: results until it leaves."""
@@ -39,12 +42,15 @@ class Strategy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constant(Strategy):
-    """Wrong with the same probability for ever."""
+    """Wrong with the same probability for ever, from the first result on or once it is believed for so many units."""
 
     share: float
+    units: float = 0.0
 
     def plan(self, vehicle: Vehicle, count: int, left: int, rng: random.Random) -> Sequence[bool] | None:
         """Draw each result."""
+        if vehicle.weight < self.units * UNIT:
+            return None
         return [rng.random() < self.share for _ in range(count)]
 
 
@@ -128,20 +134,43 @@ FAULTY = Constant(name="faulty 20 %", share=0.2)
 def make_grid(*, units: int, friend_share: float = 0.0) -> list[Strategy]:
     """Return the strategies that are tried in lives of `units`, as lone cheats or as friends."""
     friends = friend_share > 0
+    return [*_make_blind(units, friend_share, colludes=friends), *_make_shunning(units, friend_share, colludes=friends)]
+
+
+def _make_blind(units: int, friend_share: float, *, colludes: bool) -> list[Strategy]:
+    """Return those who run whatever they are given."""
     bursts = ((1, 0), (1, 50), (1, 100), (1, 200), (1, 400), (2, 100), (2, 300), (4, 100), (4, 300), (6, 300), (6, 600))
     stops = ((1, 50), (4, 100), (6, 300))
     return [
-        Optimal(name="optimal", units=units, friend_share=friend_share, colludes=friends),
-        *(Constant(name=f"constant {s:g}", share=s, colludes=friends) for s in (1.0, 0.3, 0.1, 0.05, 0.02, 0.01)),
-        *(Sleeper(name=f"sleeper at {n}", units=n, colludes=friends) for n in (10, 25, 50, 100, 200, 400, 700)),
-        *(Burst(name=f"burst of {s} at {n}", units=n, size=s, colludes=friends) for s, n in bursts),
-        *(Paced(name=f"paced {x:g}", factor=x, colludes=friends) for x in (0.1, 0.25, 0.5, 1.0)),
-        *(Leaver(name=f"leaver with {n}", last=n, colludes=friends) for n in (10, 20, 50)),
+        Optimal(name="optimal", units=units, friend_share=friend_share, colludes=colludes),
+        *(Constant(name=f"constant {s:g}", share=s, colludes=colludes) for s in (1.0, 0.3, 0.1, 0.05, 0.02, 0.01)),
+        *(Sleeper(name=f"sleeper at {n}", units=n, colludes=colludes) for n in (10, 25, 50, 100, 200, 400, 700)),
+        *(Burst(name=f"burst of {s} at {n}", units=n, size=s, colludes=colludes) for s, n in bursts),
+        *(Paced(name=f"paced {x:g}", factor=x, colludes=colludes) for x in (0.1, 0.25, 0.5, 1.0)),
+        *(Leaver(name=f"leaver with {n}", last=n, colludes=colludes) for n in (10, 20, 50)),
         *(
-            Burst(name=f"stopper after {s} at {n}", units=n, size=s, leaves_after=True, returns=True, colludes=friends)
+            Burst(name=f"stopper after {s} at {n}", units=n, size=s, leaves_after=True, returns=True, colludes=colludes)
             for s, n in stops
         ),
-        Constant(name="returner constant 1", share=1.0, returns=True, colludes=friends),
-        Constant(name="returner constant 0.3", share=0.3, returns=True, colludes=friends),
-        Sleeper(name="returner sleeper at 50", units=50, returns=True, colludes=friends),
+        Constant(name="returner constant 1", share=1.0, returns=True, colludes=colludes),
+        Constant(name="returner constant 0.3", share=0.3, returns=True, colludes=colludes),
+        Sleeper(name="returner sleeper at 50", units=50, returns=True, colludes=colludes),
+    ]
+
+
+def _make_shunning(units: int, friend_share: float, *, colludes: bool) -> list[Strategy]:
+    """Return those who get no audits."""
+    careful = ((0.3, 60), (0.3, 120), (0.3, 250), (0.3, 500), (0.1, 120), (0.1, 250))
+    bursts = ((1, 50), (1, 200), (6, 300), (6, 600))
+    return [
+        Optimal(name="shunning optimal", units=units, friend_share=friend_share, colludes=colludes, shuns=True),
+        *(
+            Constant(name=f"shunning {s:g} from {n}", share=s, units=n, colludes=colludes, shuns=True)
+            for s, n in careful
+        ),
+        *(
+            Burst(name=f"shunning burst of {s} at {n}", units=n, size=s, colludes=colludes, shuns=True)
+            for s, n in bursts
+        ),
+        *(Leaver(name=f"shunning leaver with {n}", last=n, colludes=colludes, shuns=True) for n in (10, 20)),
     ]
