@@ -121,6 +121,8 @@ def test_a_malformed_frame_is_refused_and_changes_nothing(car, body):
     [
         ({"agent": None}, "agent"),
         ({"agent": {"version": 1, "runtime": "", "class": ""}}, "agent.version"),
+        ({"agent": {"version": "1", "runtime": "", "class": ""}}, "agent.class"),
+        ({"agent": {"version": "1", "runtime": "", "class": "*"}}, "agent.class"),
         ({"state": {"eligible": "yes", "reasons": []}}, "state.eligible"),
         ({"state": {"eligible": True, "reasons": [1]}}, "state.reasons"),
         ({"state": {"eligible": True, "reasons": ["a\0b"]}}, "state.reasons"),

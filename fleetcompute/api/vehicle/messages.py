@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from fleetcompute.api.errors import Malformed
 from workunits.domain.audits.standing import Standing
+from workunits.domain.calibration import SAME_CLASS
 from workunits.pipeline.dispatch import Lease, SyncAnswer
 from workunits.pipeline.identity import SaidOfItself
 from workunits.pipeline.report import OfferedCommitment, OfferedReturn, SyncRequest
@@ -97,7 +98,7 @@ def read_sync(content: Mapping[str, Any], attachments: memoryview, *, counter: i
             for reason in _items(state, "state.reasons")[:REASONS_MAX]
         ],
         agent=f"{_text(agent, 'agent.version')} {_text(agent, 'agent.runtime')}"[:200],
-        comparison_class=_text(agent, "agent.class"),
+        comparison_class=_class_name(agent),
         memory_bytes=_integer(capacity, "capacity.memory_bytes", 2**60),
         opset_max=_integer(capacity, "capacity.opset_max", 1_000),
     )
@@ -126,6 +127,14 @@ def read_self(content: Mapping[str, Any]) -> SaidOfItself:
         walls=None if walls is None else walls[:WALLS_MAX],
         clock_skew_seconds=_skew(state),
     )
+
+
+def _class_name(agent: Mapping[str, Any]) -> str:
+    """Return the comparison class; never a name under which weights or tolerances of all classes are kept."""
+    name = _text(agent, "agent.class")
+    if name in ("", SAME_CLASS):
+        raise Malformed("agent.class must name a comparison class")
+    return name
 
 
 def _mark(content: Mapping[str, Any], name: str) -> str:

@@ -148,3 +148,9 @@ def test_what_is_final_is_never_taken_back(raw, failed, resets):
     for each in losses.taken:
         assert each.span.after >= finals.get(each.level, 0)
         assert each.span.upto in (*ends, 12)
+
+
+def test_a_result_counts_once_for_its_level_whatever_class_its_car_states():
+    for name in ("x86", ""):
+        folded = fold_commits([commit(1, name=name)], {}, folded=0, began=0, rules=RULES)
+        assert folded.weights[Scope(2)].weight == 50

@@ -100,11 +100,12 @@ def fold_commits(
 def _add(result: Folded, commit: Commit, weights: Mapping[Scope, Weighed], rules: AuditRules) -> None:
     gained = commit.weight if commit.state == CommitState.VALID and earns_trust(commit.role) else 0
     level_scope = Scope(commit.level)
-    for scope in (
-        level_scope,
-        Scope(commit.level, comparison_class=commit.comparison_class),
-        Scope(commit.level, commit.model_id, commit.comparison_class),
-    ):
+    # Without a class, two of them are one scope, which counts a weight once.
+    for scope in {
+        level_scope: None,
+        Scope(commit.level, comparison_class=commit.comparison_class): None,
+        Scope(commit.level, commit.model_id, commit.comparison_class): None,
+    }:
         before = result.weights.get(scope) or weights.get(scope)
         if before is None and not gained:
             continue  # a car may state ever new classes, and every request reads what is kept of them
