@@ -229,6 +229,32 @@ def test_a_vehicles_trust_is_shown_over_time_with_what_changed_it(operator, disp
     assert operator.get("/console/workunits/vehicle/999999/trust/").status_code == 404
 
 
+def test_what_is_certain_to_be_audited_is_shown_so(dispute) -> None:
+    from workunits.models import VehicleStanding, VehicleTrust
+    from workunits.selectors.vehicle_trust import get_vehicle_trust
+
+    car, now = dispute.honest, timezone.now()
+    put_commits(car, dispute.batch, 3)
+    # Believed for long, but hardly in the class that it computes in now.
+    scopes = ((0, "", 5000), (0, "old", 4999), (0, "x86", 1), (dispute.batch.model_id, "x86", 5000))
+    for model_id, comparison_class, results in scopes:
+        VehicleTrust.objects.create(
+            vehicle=car, level=2, model_id=model_id, comparison_class=comparison_class, weighed_at=now,
+            weight_microcredits=results * 50, last_commit_at=now,
+        )  # fmt: skip
+
+    def probability() -> float | None:
+        found = get_vehicle_trust(car.pk, now=now)
+        assert found is not None
+        return found.weights[-1].probability
+
+    assert probability() == 1.0
+    VehicleTrust.objects.filter(vehicle=car, comparison_class="x86").update(weight_microcredits=5000 * 50)
+    assert probability() == pytest.approx(50 / (0.95 * 5000 + 0.95 * 51), rel=0.01)
+    VehicleStanding.objects.update_or_create(vehicle=car, defaults={"state": "quarantined", "quarantined_at": now})
+    assert probability() == 1.0
+
+
 def test_what_a_lost_audit_took_back_is_shown_to_the_operator(operator, dispute) -> None:
     from tests.engine.factories import NOW
     from workunits.pipeline.revoke import apply_revocations, settle_failures

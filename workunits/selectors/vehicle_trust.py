@@ -8,7 +8,14 @@ from typing import Final
 
 from django.conf import settings
 
-from workunits.domain.audits.draws import AuditRules, TrustWeights, audit_probability, decay, make_draw_rule
+from workunits.domain.audits.draws import (
+    AuditRules,
+    TrustWeights,
+    audit_probability,
+    decay,
+    is_young,
+    make_draw_rule,
+)
 from workunits.domain.audits.levels import AUDIT_FACTOR
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.audits.standing import Standing
@@ -88,7 +95,7 @@ def _list_weights(
     )
     weights = {(row.level, row.model_id, row.comparison_class): _decayed(row, rules, now) for row in rows}
     last_weight = {commit.level: commit.weight for commit in reversed(commits)}
-    is_watched = standing is not None and standing.state == Standing.WATCHED
+    is_watched = standing is not None and standing.state != Standing.NORMAL
 
     def probability(row: VehicleTrust) -> float | None:
         level, weight = LEVEL_OF[row.level], last_weight.get(row.level, 0)
@@ -99,7 +106,8 @@ def _list_weights(
             comparison_class=weights.get((row.level, 0, row.comparison_class), 0.0),
             model=weights[(row.level, row.model_id, row.comparison_class)],
         )
-        return audit_probability(make_draw_rule(level, believed, rules, is_watched=is_watched), weight)
+        rule = make_draw_rule(level, believed, rules, is_watched=is_watched)
+        return 1.0 if is_young(rule, weight) else audit_probability(rule, weight)
 
     return [
         Weight(
