@@ -804,6 +804,10 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(load_sql("schema/0007_verification")),
         migrations.RunSQL(load_function("find_vehicle"), "DROP FUNCTION find_vehicle"),
+        *(
+            migrations.RunSQL(load_function("apply_verdicts", lane=lane), f"DROP FUNCTION apply_verdicts_{lane}")
+            for lane in range(LANES)
+        ),
         # Their parameters have changed, so the old ones must go.
         *(
             migrations.RunSQL(f"DROP FUNCTION {name}; {load_function('sync_vehicle', lane=lane)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _INCLUSION = re.compile(r"^\{(\w+)\}", re.MULTILINE)
-_HOT_TABLE = re.compile(r"\b(FROM|JOIN|INTO|UPDATE) (unit|replica|review|unit_event)\b")
+_HOT_TABLE = re.compile(r"\b(FROM|JOIN|INTO|UPDATE) (unit|replica|review|unit_event|earning_item)\b")
 LANES = 16
 
 

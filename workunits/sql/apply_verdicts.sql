@@ -1,7 +1,7 @@
 -- Write the verdicts of one drain of one batch: replicas judged, owners' earning items beside them, units decided,
 -- given an anchor's output or asked for again, audits opened and resolved, totals, events, vehicles whose trust is to
 -- be folded, and the review queue emptied of what was looked at.
--- Caller: store.verdicts.apply_verdicts. Locks: held already (progress row, units); replicas by primary key; trust_due
+-- Caller: the function apply_verdicts. Locks: held already (progress row, units); replicas by primary key; trust_due
 -- by vehicle, in order, so that drains of two batches cannot lock each other out.
 -- Index: replica_one_per_owner, unit_pkey, review_pkey, audit_pkey. Rows: one: the batch's open units afterwards, and
 -- the ids and units of the audits that were opened.

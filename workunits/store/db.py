@@ -56,6 +56,6 @@ def _call(name: str, parameters: tuple[str, ...]) -> str:
 
 def _array(values: list[Any]) -> Any:
     """Return a list of whole numbers as PostgreSQL writes arrays; psycopg2 would adapt the numbers one by one."""
-    if not all(value is None or type(value) is int for value in values):
+    if not all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in values):
         return values
-    return f"{{{','.join('NULL' if value is None else str(value) for value in values)}}}"
+    return f"{{{','.join('NULL' if value is None else str(int(value)) for value in values)}}}"

@@ -14,7 +14,7 @@ from workunits.domain.quorum import ReplicaView
 from workunits.domain.states import UnitState
 from workunits.store.audits import NO_AUDITS, UnitAudits, list_audits, order_audit_runs, write_audits
 from workunits.store.blobs import get_blob_store
-from workunits.store.db import fetch_all, fetch_one
+from workunits.store.db import call_function, fetch_all, fetch_one
 
 
 class BatchTurn(NamedTuple):
@@ -25,6 +25,7 @@ class BatchTurn(NamedTuple):
     quorum: int
     status: str
     level: VerificationLevel
+    lane: int
 
     @property
     def is_audited(self) -> bool:
@@ -114,8 +115,8 @@ def lock_verdicts(batch_id: int) -> BatchTurn | None:
     row = fetch_one("lock_batch_verdicts", {"batch_id": batch_id})
     if row is None:
         return None
-    verdict_number, quorum, status, level = row
-    return BatchTurn(batch_id, verdict_number, quorum, status, VerificationLevel(level))
+    verdict_number, quorum, status, level, lane = row
+    return BatchTurn(batch_id, verdict_number, quorum, status, VerificationLevel(level), lane)
 
 
 def take_reviews(turn: BatchTurn, *, reviews_max: int, only: list[int] | None = None) -> list[UnitReview]:
@@ -166,8 +167,8 @@ def _audits_of(
 
 def apply_verdicts(turn: BatchTurn, verdicts: Verdicts, *, now: datetime) -> int:
     """Write a drain's verdicts, order the anchors' runs among them, and return how many units are still open."""
-    row = fetch_one(
-        "apply_verdicts",
+    rows = call_function(
+        f"apply_verdicts_{turn.lane}",
         {
             "batch_id": turn.batch_id,
             "verdict_number": turn.verdict_number + 1,
@@ -176,9 +177,9 @@ def apply_verdicts(turn: BatchTurn, verdicts: Verdicts, *, now: datetime) -> int
             **_columns(verdicts),
         },
     )
-    if row is None:
+    if not rows:
         return -1
-    units_open, audit_ids, audit_units = row
+    units_open, audit_ids, audit_units = rows[0]
     opened = dict(zip(audit_units or (), audit_ids or (), strict=True))
     runs = [(number, reason, audit_id or opened.get(number)) for number, reason, audit_id in verdicts.runs]
     order_audit_runs(turn.batch_id, runs, now)
