@@ -208,8 +208,9 @@ def add_sketch(files: Files) -> None:
 def project_rows(rows: list[list[Any]], salt: bytes, index: int, buckets: list[float], share: slice) -> int:
     """Add the projections of rows by their norms to a tensor's buckets; return the power of two of the norms."""
     norms = [math.sqrt(math.fsum(number * number for number in row)) for row in rows]
-    median = sorted(norms)[(len(rows) - 1) // 2]
-    sizes = [max(norm, median / 100) for norm in norms]
+    positive = sorted(norm for norm in norms if norm > 0)
+    median = positive[(len(positive) - 1) // 2]
+    sizes = [max(norm, median * max(1 / 100, 1 / (2 * len(rows[0])))) for norm in norms]
     return project_by_size(rows, sizes, salt, index, buckets, share)
 
 

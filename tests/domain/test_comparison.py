@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from workunits.domain.comparison import Comparator, OutputSpec, compare_tensors, measure_distance, read_output_specs
+from workunits.domain.comparison import (
+    DOUBT,
+    Comparator,
+    OutputSpec,
+    compare_tensors,
+    measure_distance,
+    read_output_specs,
+)
 
 TOLERANCE = 1e-4
 RANDOM = np.random.default_rng(7)
@@ -98,6 +105,40 @@ def test_a_row_that_is_zero_on_one_side_only_is_measured_by_those_that_are_not_z
     assert 0 < distance(rows, nearly, comparator) < 1
     nearly[7, 2] = 1e-2
     assert distance(rows, nearly, comparator) > 4
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_few_numbers_a_row_cancel_often_and_blame_nobody(width):
+    """Rounding follows the usual size of an output, and one number in a thousand is a thousand times smaller."""
+    random = np.random.default_rng(width)
+    rows = random.normal(size=(100_000, width))
+    other = rows + random.normal(size=rows.shape) * 4e-7
+    half = rows.astype(np.float16).astype(float)
+    judged = spec("logits", (width,), 1e-5)
+    for first in range(0, len(rows), 10_000):
+        part = slice(first, first + 10_000)
+        assert compare_tensors(rows[part], other[part], judged) <= 1
+        assert compare_tensors(rows[part][:16], half[part][:16], judged) >= 4
+    wrong = rows[:16].copy()
+    wrong[np.abs(wrong).sum(axis=1).argmin()] *= -1
+    assert compare_tensors(rows[:16], wrong, judged) >= 4
+
+
+def test_of_a_single_number_only_a_large_difference_is_a_mismatch():
+    """Nothing tells whether it has cancelled; a doubt is settled by an anchor, and blames nobody."""
+    judged = [spec("dense", (1,), 1e-5)]
+    for number, other, expected in (
+        (1e-3, 1e-3 + 1e-7, DOUBT),
+        (1.0, 1.04, DOUBT),
+        (1.0, 1.06, np.inf),
+        (1.0, 0.0, np.inf),
+    ):
+        first, second = (safetensors.numpy.save({"y": np.array([[each]])}) for each in (number, other))
+        for found in (measure_distance(first, second, judged), measure_distance(second, first, judged)):
+            assert found == expected if expected == DOUBT else found >= 4
+    many = [spec("dense", (8,), 1e-5)]
+    first, second = (safetensors.numpy.save({"y": np.full((1, 8), each)}) for each in (1.0, 1.001))
+    assert measure_distance(first, second, many) >= 4
 
 
 def test_nobody_raises_the_floor_with_his_own_output():

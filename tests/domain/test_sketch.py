@@ -64,6 +64,21 @@ def test_rounding_noise_agrees_and_a_cheaper_precision_does_not(count):
     assert distance(rows, rows.astype(np.float16).astype(np.float32), spec()) > 4.0
 
 
+def test_single_numbers_and_rows_of_zeros_agree_in_spite_of_rounding():
+    """Some number is always a thousand times smaller than the others, and a ReLU leaves 1e-8 here and 0 there."""
+    numbers = rows_of(5000, 1)
+    noise = np.random.default_rng(1).standard_normal(numbers.shape) * 1e-6
+    assert distance(numbers, (numbers + noise).astype(np.float32), spec(shape=(1,))) <= SKETCH_MATCH_MAX
+    assert distance(numbers, numbers.astype(np.float16).astype(np.float32), spec(shape=(1,))) > 4.0
+    rows = rows_of(200)
+    rows[:150] = 0.0
+    nearly = rows.copy()
+    nearly[3, 5] = 1e-8
+    assert distance(rows, nearly, spec()) <= SKETCH_MATCH_MAX
+    nearly[3, 5] = 1.0
+    assert distance(rows, nearly, spec()) > 100.0
+
+
 @pytest.mark.parametrize("count", [2, 300, 5000])
 @pytest.mark.parametrize("change", ["exchanged", "scaled", "negated", "zeroed", "one number"])
 def test_a_single_wrong_row_shows_among_thousands(count, change):

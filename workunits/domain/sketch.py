@@ -65,6 +65,7 @@ _HEAD: Final = struct.Struct(">BBxx16s16sI")
 _BUCKETS: Final = (SKETCH_BYTES - _HEAD.size) // 4
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
+_NORM_FLOOR_OF_ONE: Final = 0.5
 # A tolerance is ten times the largest noise of a row; this allows a bucket three deviations of as many such rows.
 _NOISE_SHARE: Final = 0.3
 # Shares below carry no digits to rely on.
@@ -264,8 +265,8 @@ def _project_rows(flat: Tensor, mask: Tensor, projection: Projection) -> int:
         return scaled
 
     norms = np.sqrt(sum_of_squares(flat.shape, read))
-    sizes = np.maximum(norms, _NORM_FLOOR_RATIO * lower_median(norms))
-    sizes[sizes == 0] = 1.0
+    ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / flat.shape[1])
+    sizes = np.maximum(norms, ratio * lower_median(norms[norms > 0])) if norms.any() else np.ones(len(norms))
     return projection.add_measured(flat.shape, read, sizes, exponent)
 
 

@@ -54,6 +54,7 @@ _CHUNK_NUMBERS: Final = 1 << 16
 _MIXER: Final = 0x7FEB352D
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
+_NORM_FLOOR_OF_ONE: Final = 0.5
 # Shares below carry no digits to rely on.
 _SHARE_MIN: Final = 1e-30
 _SHARE_MIN_F16: Final = 1e-4
@@ -181,8 +182,8 @@ def _project_rows(flat: Tensor, mask: Tensor, projection: _Projection) -> int:
         return scaled
 
     norms = np.sqrt(_sum_of_squares(flat.shape, read))
-    sizes = np.maximum(norms, _NORM_FLOOR_RATIO * _median(norms))
-    sizes[sizes == 0] = 1.0
+    ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / flat.shape[1])
+    sizes = np.maximum(norms, ratio * _median(norms[norms > 0])) if norms.any() else np.ones(len(norms))
     return projection.add_measured(flat.shape, read, sizes, exponent)
 
 

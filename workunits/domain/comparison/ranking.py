@@ -30,7 +30,7 @@ def class_distance(x: Floats, y: Floats, finite: Mask, tolerance: float) -> Floa
     if not x.size:
         return np.zeros(rows)
     x, y, finite = x.reshape(-1, classes), y.reshape(-1, classes), finite.reshape(-1, classes)
-    scale = floored(root_mean_square(x), root_mean_square(y)) * MARGIN_TOLERANCES * tolerance
+    scale = floored(root_mean_square(x), root_mean_square(y), classes) * MARGIN_TOLERANCES * tolerance
     # Masked scores (usually -inf) rank last.
     lowest = min(x.min(initial=0.0), y.min(initial=0.0)) - 1.0
     x, y = np.where(finite, x, lowest), np.where(finite, y, lowest)

@@ -13,6 +13,8 @@ Mask = npt.NDArray[np.bool_]
 # Rows are compared relative to their norm, but to no less than this share of the median norm: rounding errors follow
 # the size of what was added up on the way, so a row that happens to cancel to nearly zero must not look like a lie.
 NORM_FLOOR_RATIO: Final = 1e-2
+# Of a single number that happens all the time, and less with each one more: with `n` of them the share is this over n.
+NORM_FLOOR_OF_ONE: Final = 0.5
 # A dense map may differ more at single points than on the whole.
 DENSE_QUANTILE: Final = 0.999
 DENSE_POINT_TOLERANCES: Final = 10.0
@@ -24,13 +26,14 @@ def scale_down(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return (x / largest, y / largest) if largest > 0 else (x, y)
 
 
-def floored(norm_x: Floats, norm_y: Floats) -> Floats:
-    """Return what differences are measured against: the larger norm, but not below the floor.
+def floored(norm_x: Floats, norm_y: Floats, width: int) -> Floats:
+    """Return what differences are measured against: the larger norm of `width` numbers, but not below the floor.
 
     The floor takes the lesser median, so that nobody raises it with his own output. Of rows that are not zero: behind a
     ReLU most may be, and one that is zero on one side only is no larger a difference for that.
     """
-    floor = NORM_FLOOR_RATIO * min(_usual(norm_x), _usual(norm_y))
+    ratio = max(NORM_FLOOR_RATIO, NORM_FLOOR_OF_ONE / max(1, width))
+    floor = ratio * min(_usual(norm_x), _usual(norm_y))
     return np.maximum(np.maximum(norm_x, norm_y), floor)
 
 
@@ -48,7 +51,7 @@ def divide(difference: Floats, scale: Any) -> Floats:
 
 def relative_l2(x: Floats, y: Floats) -> Floats:
     """Return ‖x - y‖ / ‖larger‖ of each row. By the triangle inequality it also bounds the ratio of the norms."""
-    norms = floored(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))
+    norms = floored(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1), x.shape[1])
     return divide(np.linalg.norm(x - y, axis=1), norms)
 
 
@@ -65,4 +68,5 @@ def point_distance(x: Floats, y: Floats, tolerance: float) -> Floats:
     if not x.shape[1]:
         return np.zeros(len(x))
     points = np.quantile(np.abs(x - y), DENSE_QUANTILE, axis=1, method="higher")
-    return divide(points, floored(root_mean_square(x), root_mean_square(y)) * DENSE_POINT_TOLERANCES * tolerance)
+    size = floored(root_mean_square(x), root_mean_square(y), x.shape[1])
+    return divide(points, size * DENSE_POINT_TOLERANCES * tolerance)

@@ -81,7 +81,7 @@ def _away_from_tie(companion: Companion, spec: OutputSpec) -> Floats:
     else:
         a, scale_a = _lead(companion.a, judged)
         b, scale_b = _lead(companion.b, judged)
-        scale = floored(scale_a, scale_b)
+        scale = floored(scale_a, scale_b, classes_of(judged))
     widest = np.maximum(a, b)
     widest[np.isnan(widest)] = np.inf
     return divide(widest, scale * MARGIN_TOLERANCES * judged.tolerance)
