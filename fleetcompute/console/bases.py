@@ -105,8 +105,8 @@ def choice_filter(field: str, choices: Sequence[tuple[int, str]]) -> type[admin.
             return [(str(number), name) for number, name in choices]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-            known = {str(number): number for number, _ in choices}
-            return queryset.filter(**{field: known[self.value()]}) if self.value() in known else queryset
+            chosen = next((number for number, _ in choices if str(number) == self.value()), None)
+            return queryset if chosen is None else queryset.filter(**{field: chosen})
 
     return ChoiceFilter
 

@@ -419,6 +419,7 @@ def test_many_clusters_are_shown_in_part_with_a_fixed_number_of_reads(
     template = make_vehicle().owner
     number = 2 * (CLUSTERS_SHOWN + 5) + OWNERS_SHOWN
     owners = [make_vehicle().owner for _ in range(number)]
+    first = owners[0]
     for place in range(0, 2 * (CLUSTERS_SHOWN + 5), 2):
         first, second = owners[place], owners[place + 1]
         for owner in (first, second):

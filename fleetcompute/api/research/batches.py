@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework.exceptions import MethodNotAllowed
@@ -113,7 +113,7 @@ class BatchView(BatchResource):
         batch = self.batch_of(request, public_id)
         return _polled(request, batch, present_batch(batch))
 
-    def http_method_not_allowed(self, request: Request, *_args: Any, **_kwargs: Any) -> Response:
+    def http_method_not_allowed(self, request: HttpRequest, *_args: Any, **_kwargs: Any) -> Response:
         """Refuse to change a batch, and say what can be done instead."""
         raise MethodNotAllowed(
             request.method or "",

@@ -102,8 +102,8 @@ def _escaped(text: str) -> str:
 def one_of(names: Collection[str], hint: str = "", **options: Any) -> serializers.ChoiceField:
     """Return a field that takes one of these names, and lists them where it refuses another."""
     detail = _escaped(f"must be one of {', '.join(names)}{hint}")
-    messages = {"invalid_choice": detail, "null": detail}
-    return serializers.ChoiceField(choices=list(names), error_messages=messages, **options)
+    options["error_messages"] = {"invalid_choice": detail, "null": detail}
+    return serializers.ChoiceField(choices=list(names), **options)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -124,7 +124,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 class VerificationRequest(StrictSerializer):
     """How sure the researcher wants to be: a level, or a number of outputs that have to agree."""
 
-    default_error_messages: ClassVar[dict[str, str]] = dict.fromkeys(("invalid", "null"), _escaped(_SAY_ONE))
+    default_error_messages: ClassVar[dict[str, Any]] = dict.fromkeys(("invalid", "null"), _escaped(_SAY_ONE))
     level = one_of(LEVELS, hint='; outputs that have to agree are said as {"quorum": 2}', required=False)
     quorum = serializers.IntegerField(min_value=1, max_value=QUORUM_MAX, required=False)
 
