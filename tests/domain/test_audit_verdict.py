@@ -105,6 +105,7 @@ class World:
             limits=LIMITS,
             other_class_ratio=0.25,
             delay_seconds=900.0,
+            patience_seconds=14_400.0,
         )
         decision = judge_audited(unit, Numbers(self.values), odds)
         self._apply(decision)

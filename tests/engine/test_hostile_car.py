@@ -8,7 +8,15 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from tests.engine.audit_rows import AUDIT, audits_of, end_replica, finish_run, make_audited_batch, put_replica
+from tests.engine.audit_rows import (
+    AUDIT,
+    audits_of,
+    deliver_bytes,
+    end_replica,
+    finish_run,
+    make_audited_batch,
+    put_replica,
+)
 from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_owner, make_vehicle, rows_of
 from tests.engine.test_concurrency import run_threads
 from tests.engine.test_draws import auditor, open_audit
@@ -21,6 +29,7 @@ from workunits.pipeline.resolve import escalate_audits, resolve_anchor_runs
 from workunits.pipeline.revoke import settle_failures
 from workunits.pipeline.trust import fold_trust
 from workunits.pipeline.validate import validate_ready
+from workunits.store.audits import queue_reviews
 
 pytestmark = pytest.mark.django_db
 
@@ -262,3 +271,36 @@ def test_commitments_that_come_to_nothing_under_ever_new_classes_leave_nothing_t
         fold_trust(now=NOW)
     assert VehicleStanding.objects.get(vehicle=car.vehicle).folded_sequence == 12
     assert VehicleTrust.objects.count() == 0
+
+
+def test_without_an_anchor_nobody_holds_up_an_audit_by_keeping_back_his_bytes():
+    far = overdue() + timedelta(seconds=settings.FLEET.audit_delay_seconds)
+    batch = make_audited_batch(units=1)
+    put_replica(batch, drawn=True, sequence=1)
+    validate_ready(now=NOW)
+    silent = put_replica(batch, 7.0, role=AUDIT, state="COMMITTED", sequence=1)
+    validate_ready(now=NOW)
+    assert rows_of("replica", owner_id=silent.owner_id)[0]["bytes_wanted"]
+    assert (escalate_audits(now=later(3600)), escalate_audits(now=far)) == (0, 0)
+    validate_ready(now=far)
+    assert rows_of("unit", batch_id=batch.id)[0]["needed"] == 1
+    escalate_audits(now=far)
+    assert rows_of("review", batch_id=batch.id) == []  # it is not looked at again and again
+    put_replica(batch, role=AUDIT, sequence=1)
+    validate_ready(now=NOW)
+    assert [audit.state for audit in audits_of(batch, reason="drawn")] == ["passed"]
+    assert rows_of("unit", batch_id=batch.id)[0]["needed"] == 0
+    deliver_bytes(batch, silent, 7.0)  # he may still be right: an anchor will say
+    validate_ready(now=NOW)
+    assert AnchorRun.objects.get().reason == "dispute"
+
+
+def test_where_an_anchor_is_there_an_audit_waits_for_the_bytes_that_were_asked_for(anchor_alive):
+    batch = make_audited_batch(units=1)
+    put_replica(batch, drawn=True, sequence=1)
+    validate_ready(now=NOW)
+    put_replica(batch, 7.0, role=AUDIT, state="COMMITTED", sequence=1)
+    for at in (NOW, later(86_400)):
+        queue_reviews(batch.id, [0])
+        validate_ready(now=at)
+        assert rows_of("unit", batch_id=batch.id)[0]["needed"] == 0

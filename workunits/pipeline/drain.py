@@ -106,6 +106,7 @@ def _odds(now: datetime) -> Odds:
         limits=_limits(),
         other_class_ratio=policy.audit_other_class_ratio,
         delay_seconds=policy.audit_delay_seconds,
+        patience_seconds=policy.audit_patience_seconds,
     )
 
 

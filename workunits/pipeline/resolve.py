@@ -111,5 +111,5 @@ def _escalate_batch(batch_id: int, waiting: Mapping[int, WaitingAudit], now: dat
         if verdicts.audits:
             cancel_waiting_runs(batch_id, ended_runs)
             apply_verdicts(turn, verdicts, now=now)
-            queue_reviews(batch_id, [number for number, _ in verdicts.audits])
+        queue_reviews(batch_id, list(waiting))  # where an auditor keeps back its bytes, another one is asked
     return len(verdicts.audits)

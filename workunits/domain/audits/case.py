@@ -52,6 +52,10 @@ class Case:
         """Return whether an anchor is there that may be able to run the unit."""
         return not self.unit.has_failed_run and self.odds.has_anchor()
 
+    def is_overdue(self, audit: AuditRow) -> bool:
+        """Return whether an audit has been open to cars for longer than it may take."""
+        return (self.odds.now - audit.opens_at).total_seconds() >= self.odds.patience_seconds
+
     def make_audit(self, subject: ReplicaView, reason: str, needs: str) -> AuditRow:
         """Return a new open audit of a replica's output."""
         # No friend may know when to come for it. The other side's row is written with its outcome, so it never waits.

@@ -100,8 +100,19 @@ def ask_for_audit(case: Case) -> None:
     if _leaves_doubt(case, auditors) and case.has_anchor():
         case.audit = replace(audit, needs=ANCHOR)
         case.order_run(OVERDUE)
-    elif not any(r.state in _PENDING and not case.is_moving(r) for r in auditors):
+    elif not any(_is_awaited(case, audit, r) for r in auditors):
         case.out.needed = 1
+
+
+def _is_awaited(case: Case, audit: AuditRow, auditor: ReplicaView) -> bool:
+    """Return whether an auditor may settle the audit soon. One that is asked for its bytes may keep them back for days.
+
+    When that takes too long an anchor takes over; where there is none, another car is asked.
+    """
+    if auditor.state not in _PENDING or case.is_moving(auditor):
+        return False
+    is_slow = auditor.state == ReplicaState.COMMITTED and auditor.bytes_wanted and case.is_overdue(audit)
+    return not is_slow or case.has_anchor()
 
 
 def _leaves_doubt(case: Case, auditors: Sequence[ReplicaView]) -> bool:

@@ -77,7 +77,10 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Odds:
-    """What the rule draws and asks for. `random`: uniform in [0, 1), secret; asked only where something is drawn."""
+    """What the rule draws and asks for. `random`: uniform in [0, 1), secret; asked only where something is drawn.
+
+    `patience_seconds`: how long an audit may be open to cars.
+    """
 
     now: datetime
     random: Callable[[], float]
@@ -85,6 +88,7 @@ class Odds:
     limits: RetryLimits
     other_class_ratio: float
     delay_seconds: float
+    patience_seconds: float
 
 
 @dataclass(kw_only=True, slots=True)
