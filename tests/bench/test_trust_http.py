@@ -47,7 +47,8 @@ def test_classes_differ_in_every_output_and_none_of_them_is_wrong():
 def test_every_kind_of_adversary_is_in_some_scenario():
     named = {who for scenario in SCENARIOS for who in scenario.adversaries}
     assert named == {
-        "faulty", "cheating", "sleeping", "returning", "colluding", "copying", "half_precision", "kernel_bug",
+        "faulty", "cheating", "sleeping", "returning", "colluding", "fishing", "copying", "half_precision",
+        "kernel_bug",
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The statistics of `trust`: its interval, its optimum, and small fleets whose books add up."""
 
 import argparse
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -39,8 +40,17 @@ def test_the_interval_of_equal_events_is_that_of_a_poisson_count():
 
 def test_an_interval_by_weight_is_the_interval_by_count_whatever_a_unit_weighs():
     for count in (0, 1, 10):
-        by_weight = gamma_interval([3e6] * count, 3e9, event_min=3e6)
+        by_weight = gamma_interval([3e6] * count, 3e9, event_max=3e6)
         assert by_weight == pytest.approx(gamma_interval([1] * count, 1_000.0))
+
+
+def test_an_interval_covers_what_lumps_do_that_are_too_rare_to_be_seen():
+    # One car in four has two wrong results, one in eighty has sixty; half of all fleets of forty have none of these.
+    rng, covered = random.Random(1), 0
+    for _ in range(200):
+        sizes = [rng.choice([2] * 19 + [60]) for _ in range(40) if rng.random() < 1 / 4]
+        covered += gamma_interval(sizes, 40, event_max=60.0)[1] >= (2 * 0.95 + 60 * 0.05) / 4
+    assert covered >= 195
 
 
 def test_events_of_eight_at_once_make_the_interval_wider():

@@ -38,10 +38,20 @@ class Honest:
     is_adversary = False
     # Whether its owner signs up anew, with a new car, when its trust was taken.
     returns = False
+    # How often it calls; None: when its units are done.
+    call_seconds: float | None = None
 
     def __init__(self, comparison_class: str, rng: random.Random) -> None:
         self.comparison_class = comparison_class
         self.rng = rng
+
+    def asks(self, wanted: int) -> int:
+        """Return how many units the car asks for, which should carry so many."""
+        return wanted
+
+    def keeps(self, digest: bytes) -> bool:
+        """Return whether the car runs a unit with this input, or hands it back with its next call."""
+        return True
 
     def compute(self, work: Work, known: Experience) -> Rows:
         """Return the output that the car will report."""
@@ -135,6 +145,35 @@ class Colluder(Honest):
         """Repeat what friends said; else lie where it pays."""
         lies = work.digest in self.ring.lies or (known.stored >= self.patience and self.rng.random() < 1 / 2)
         return self.ring.lie(work) if lies else self.right(work)
+
+
+class Fisher(Colluder):
+    """A colluder who looks for his friends' audits: takes more units than he can run, often, and hands back the rest.
+
+    What he keeps beside audits of his friends' lies is what any car would have done in that time.
+    """
+
+    call_seconds = 300.0
+    asks_for = 8
+    calls_per_unit = 4
+
+    def __init__(self, comparison_class: str, rng: random.Random, ring: Ring) -> None:
+        super().__init__(comparison_class, rng, ring)
+        self._calls = 0
+        self._kept = 0
+
+    def asks(self, wanted: int) -> int:
+        """Ask for as many as there may be audits."""
+        self._calls += 1
+        return self.asks_for
+
+    def keeps(self, digest: bytes) -> bool:
+        """Keep what a friend lied about, and one other unit now and then."""
+        is_due = self._kept * self.calls_per_unit < self._calls
+        if digest in self.ring.lies or not is_due:
+            return digest in self.ring.lies
+        self._kept += 1
+        return True
 
 
 class LazyCopier(Honest):

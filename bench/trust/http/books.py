@@ -103,6 +103,8 @@ class Books:
             **self._ever_believed(batch_id),
             **_count_work(batch_id),
             "detection_delay_units": self._detection_delay(),
+            **self._liars(batch_id),
+            "friend_share": self._friend_share(batch_id),
             "honest_vehicles_reset": self._honest_resets(),
             **self._read_file(batch_id),
             "problems": {name: count for name, query in _WRONG.items() if (count := _rows(query)[0][0])},
@@ -135,6 +137,23 @@ class Books:
             if True in wrong:
                 delays.append(len(wrong) - wrong.index(True))
         return statistics.median(delays) if delays else None
+
+    def _liars(self, batch_id: int) -> dict[str, int]:
+        """Return how many owners reported something wrong, and how many of these lost an audit."""
+        liars = {owner for (batch, _, owner, _), is_wrong in self._is_wrong.items() if batch == batch_id and is_wrong}
+        losers = {owner for (owner,) in _rows("SELECT owner_id FROM audit WHERE state = 'failed'")}
+        return {"liars": len(liars), "liars_caught": len(liars & losers)}
+
+    def _friend_share(self, batch_id: int) -> float | None:
+        """Return how many of the liars' wrong results that a car ran again were run again by a liar: δ, as it was."""
+        audits = _rows(
+            "SELECT a.unit_number, a.owner_id, r.attempt, a.auditor_owner_id FROM audit a JOIN replica r"
+            " USING (batch_id, unit_number, owner_id)"
+            " WHERE a.batch_id = %s AND a.reason IN ('drawn', 'young', 'forced') AND a.auditor_owner_id > 0",
+            batch_id,
+        )
+        auditors = [auditor for *key, auditor in audits if self._is_wrong.get((batch_id, *key), False)]
+        return _share(sum(auditor in self._adversaries for auditor in auditors), len(auditors)) if auditors else None
 
     def _honest_resets(self) -> int:
         reset = _rows(
@@ -196,7 +215,7 @@ def _count_work(batch_id: int) -> dict[str, Any]:
 
 def _interval(wrong: Counter[int], final: int, weights: list[int]) -> list[float] | None:
     """Return the interval of a share by weight; where nothing was wrong, a heaviest unit is what could have been."""
-    return list(gamma_interval(wrong.values(), final, event_min=max(weights))) if final else None
+    return list(gamma_interval(wrong.values(), final, event_max=max(weights))) if final else None
 
 
 def _share(part: float, whole: float) -> float:

@@ -88,6 +88,7 @@ class Car:
         self._address, self._on_report = address, on_report
         self._counter = 0
         self._leases: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._unwanted: list[str] = []
         self._kept: dict[str, Finished] = {}
         self.messages: set[str] = set()
 
@@ -95,7 +96,7 @@ class Car:
         """Report all that is done and ask for more; return how many units it carries away, and when to call again."""
         finished = [*self._kept.values(), *(self._finish(*lease) for lease in self._leases)]
         self._leases = []
-        answer, signature = self._post(self._sync_body(finished, wanted))
+        answer, signature = self._post(self._sync_body(finished, self.behaviour.asks(wanted)))
         if answer.status != 200:
             self.depot.complain(f"sync: {answer.status} {answer.body[:200]!r}")
             self._kept = {item.token: item for item in finished}
@@ -108,8 +109,13 @@ class Car:
         self._take_outcomes(document, {item.token: item for item in finished})
         self.messages |= {message["code"] for message in document["messages"]}
         contracts = document["contracts"]
-        self._leases = [(lease, contracts[lease["contract"]]) for lease in document["leases"]]
-        self.depot.tally["leased"] += len(self._leases)
+        self._leases, self._unwanted = [], []
+        for lease in document["leases"]:
+            if self.behaviour.keeps(bytes.fromhex(lease["input"]["digest"])):
+                self._leases.append((lease, contracts[lease["contract"]]))
+            else:
+                self._unwanted.append(lease["token"])
+        self.depot.tally["leased"] += len(document["leases"])
         return len(self._leases), float(document["next_sync_seconds"])
 
     @property
@@ -120,8 +126,10 @@ class Car:
     def _take_outcomes(self, document: dict[str, Any], finished: dict[str, Finished]) -> None:
         self._kept = {}
         for outcome in document["outcomes"]:
-            code, item = outcome["code"], finished[outcome["token"]]
+            code, item = outcome["code"], finished.get(outcome["token"])
             self.depot.tally[code] += 1
+            if item is None:
+                continue  # handed back
             if code == "stored":
                 self.known.stored += 1
             elif code == "keep":
@@ -198,7 +206,7 @@ class Car:
             "models": [],
             "held": [],
             "commitments": commitments,
-            "returned": [],
+            "returned": [{"token": token, "kind": "returned", "reason": "not_wanted"} for token in self._unwanted],
         }
         return encode_frame_json(orjson.dumps(document), attachments)
 

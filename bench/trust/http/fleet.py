@@ -122,6 +122,7 @@ class Fleet:
             return  # this identity is left behind with whatever it held
         carried, next_seconds = driver.car.visit(wanted=self.options.units_per_call)
         wait = carried * driver.seconds_per_unit if carried else max(next_seconds, IDLE_SECONDS)
+        wait = driver.behaviour.call_seconds or wait
         self._at(self.clock.seconds + wait * self._rng.uniform(0.9, 1.1), lambda: self._call(driver))
 
     def _is_caught(self, driver: Driver) -> bool:

@@ -11,6 +11,7 @@ from bench.trust.http.behaviours import (
     Cheater,
     Colluder,
     Faulty,
+    Fisher,
     HalfPrecision,
     Honest,
     KernelBug,
@@ -44,7 +45,7 @@ class Scenario:
     def count(self, who: str, cars: int) -> int:
         """Return how many of so many cars are adversaries of a kind: at least one."""
         # One who agrees with himself only is no ring.
-        return max(2 if who == "colluding" else 1, round(self.adversaries[who] * cars))
+        return max(2 if who in ("colluding", "fishing") else 1, round(self.adversaries[who] * cars))
 
     def bound(self, cars: int) -> float:
         """Return the expected share of wrong weight among final results: f/c; that friends fill a quorum q: f**q."""
@@ -77,6 +78,7 @@ def _makers() -> dict[str, Maker]:
         "sleeping": Sleeper,
         "returning": Returner,
         "colluding": lambda comparison_class, rng: Colluder(comparison_class, rng, ring),
+        "fishing": lambda comparison_class, rng: Fisher(comparison_class, rng, ring),
         "copying": LazyCopier,
         "half_precision": HalfPrecision,
         "kernel_bug": KernelBug,
@@ -92,6 +94,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario(name="standard_sleeping", level="standard", adversaries={"sleeping": 0.05}),
     Scenario(name="standard_returning", level="standard", adversaries={"returning": 0.02}),
     Scenario(name="standard_colluding", level="standard", adversaries={"colluding": 0.05}),
+    Scenario(name="standard_fishing", level="standard", adversaries={"fishing": 0.05}),
     Scenario(name="standard_copying", level="standard", adversaries={"copying": 0.02}),
     Scenario(name="standard_half_precision", level="standard", adversaries={"half_precision": 0.05}),
     Scenario(name="standard_kernel_bug", level="standard", adversaries={"kernel_bug": 0.20}),

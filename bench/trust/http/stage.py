@@ -95,8 +95,12 @@ def run_scenario(scenario: Scenario, options: HttpOptions, kept: KeptConnection,
 
 
 def _is_met(bound: float, figures: dict[str, Any], complaints: list[str]) -> bool:
-    """Whether no book is wrong, every row is in the file once, and wrong results do not exceed what was promised."""
-    if complaints or figures["problems"] or not figures["rows_once"] or figures["accepted_wrong_ci95"] is None:
+    """Whether no book is wrong, no honest car lost its trust, every row is in the file once, and wrong results do not
+    exceed what was promised.
+    """
+    if complaints or figures["problems"] or figures["honest_vehicles_reset"]:
+        return False
+    if not figures["rows_once"] or figures["accepted_wrong_ci95"] is None:
         return False
     return bool(figures["accepted_wrong_ci95"][0] <= bound)
 

@@ -89,39 +89,48 @@ def _add_car(tally: Tally, car: Car) -> None:
     tally.unfound += sum(each.first_wrong is not None for each in identities)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pilot:
+    """The worst strategy, and how many wrong final results any car of any strategy had: so large an event may be."""
+
+    worst: Strategy
+    event_max: float = 1.0
+
+
 class Course:
     """Runs scenarios on a pool of processes. `scale`: which share of the cars, for a quick look."""
 
     def __init__(self, pool: Executor, *, seed: int, scale: float) -> None:
         self.pool, self.seed, self.scale = pool, seed, scale
-        self._worst: dict[tuple[World, bool], Strategy] = {}
+        self._worst: dict[tuple[World, bool], Pilot] = {}
 
     def run(self, scenario: Scenario) -> dict[str, object]:
         """Play a scenario and return its figures."""
         print(f"trust: {scenario.name}", file=sys.stderr, flush=True)
-        strategy = self._choose(scenario)
+        pilot = self._choose(scenario)
         cars = max(CARS_MIN, round(scenario.cars * self.scale))
         fleets = -(-cars // FLEET_CARS)
         others = max(scenario.share > 0, round(scenario.share * -(-cars // fleets)))
-        mix = [strategy] * others + [HONEST] * (-(-cars // fleets) - others)
+        mix = [pilot.worst] * others + [HONEST] * (-(-cars // fleets) - others)
         tally = self._play_all(scenario.world(), [mix] * fleets, salt=scenario.name)
-        return report(scenario, strategy, tally, cars=len(mix) * fleets, share=others / len(mix))
+        return report(scenario, pilot, tally, cars=len(mix) * fleets, share=others / len(mix))
 
-    def _choose(self, scenario: Scenario) -> Strategy:
+    def _choose(self, scenario: Scenario) -> Pilot:
         if scenario.kind in ("honest", "faulty"):
-            return HONEST if scenario.kind == "honest" else FAULTY
+            return Pilot(worst=HONEST if scenario.kind == "honest" else FAULTY)
         colludes = scenario.kind == "friends"
         key = (replace(scenario.world(), models=1), colludes)
         if key not in self._worst:
             self._worst[key] = self._find_worst(*key)
         return self._worst[key]
 
-    def _find_worst(self, world: World, colludes: bool) -> Strategy:  # noqa: FBT001  # unpacked from the key
+    def _find_worst(self, world: World, colludes: bool) -> Pilot:  # noqa: FBT001  # unpacked from the key
         grid = make_grid(units=world.lives_units, friend_share=world.rules.friend_share if colludes else 0.0)
         each = 1 if colludes else max(1, round(PILOT_CARS_EACH * self.scale))
         mix = [*(grid * each), *([HONEST] * (len(grid) * each * PILOT_HONEST[colludes]))]
         tally = self._play_all(world, [mix] * max(1, round(PILOT_FLEETS * self.scale)), salt="pilot")
-        return max(grid, key=lambda one: tally.wrong_by_strategy[one.name] / max(1, tally.given_by_strategy[one.name]))
+        worst = max(grid, key=lambda one: tally.wrong_by_strategy[one.name] / max(1, tally.given_by_strategy[one.name]))
+        return Pilot(worst=worst, event_max=float(max(tally.wrong_final, default=1)))
 
     def _play_all(self, world: World, mixes: Sequence[Sequence[Strategy]], *, salt: str) -> Tally:
         seeds = [f"{self.seed} {salt} {world.level} {number}" for number in range(len(mixes))]
@@ -135,9 +144,9 @@ def _seed_of(text: str) -> int:
     return int.from_bytes(text.encode(), "big")
 
 
-def report(scenario: Scenario, strategy: Strategy, tally: Tally, *, cars: int, share: float) -> dict[str, object]:
+def report(scenario: Scenario, pilot: Pilot, tally: Tally, *, cars: int, share: float) -> dict[str, object]:
     """Return a scenario's figures. `met`: the upper end of the interval reaches the target and keeps the bound."""
-    interval = gamma_interval(tally.wrong_final, tally.final)
+    interval = gamma_interval(tally.wrong_final, tally.final, event_max=pilot.event_max)
     replication = (tally.runs + tally.anchor_runs) / tally.final
     bound = scenario.bound(share)
     limits = [bound] if scenario.share else []
@@ -149,7 +158,7 @@ def report(scenario: Scenario, strategy: Strategy, tally: Tally, *, cars: int, s
         "fleet": scenario.fleet,
         "level": scenario.level.value,
         "models": scenario.models,
-        "strategy": strategy.name,
+        "strategy": pilot.worst.name,
         "adversarial_share": share,
         "replication": replication,
         "anchor_share": tally.anchor_runs / tally.final,

@@ -2,8 +2,10 @@
 
 What a car has wrong and final is a compound Poisson sum: most cars have none, some have one, a burst has eight at once.
 A percentile bootstrap over cars is too narrow there, and says [0, 0] where nothing was seen. The gamma interval weighs
-each car's total as one event, never says zero above, and covers at least as often as it says (Fay and Feuer,
-Statistics in Medicine 16, 791-801). Cars, not results, are the events: results of one car depend on each other.
+each car's total as one event and never says zero above; it covers at least as often as it says (Fay and Feuer,
+Statistics in Medicine 16, 791-801) where it is told how large an event may be. From what was seen alone it cannot know:
+with lumps so rare that none is there, its upper end would hold less than half of the time. Cars, not results, are the
+events: results of one car depend on each other.
 """
 
 from __future__ import annotations
@@ -15,14 +17,13 @@ from typing import Final
 _HALF: Final = 0.025
 
 
-def gamma_interval(sizes: Iterable[float], total: float, *, event_min: float = 1.0) -> tuple[float, float]:
+def gamma_interval(sizes: Iterable[float], total: float, *, event_max: float = 1.0) -> tuple[float, float]:
     """Return the interval for sum(sizes) / total; `sizes` are the events' sizes, zeros need not be given.
 
-    `event_min`: the size of the smallest event that there could be, in the unit of `sizes`: what the upper end rests on
-    where nothing was seen.
+    `event_max`: how large an event may be, in the unit of `sizes`, though none so large was seen.
     """
     events = [size for size in sizes if size > 0]
-    mean, variance, largest = sum(events), sum(size * size for size in events), max([*events, event_min])
+    mean, variance, largest = sum(events), sum(size * size for size in events), max([*events, event_max])
     low = _gamma_quantile(_HALF, mean * mean / variance) * variance / mean if events else 0.0
     # One more event of the largest size is what makes the upper end safe.
     mean, variance = mean + largest, variance + largest * largest

@@ -64,7 +64,7 @@ SCENARIOS: Final = (
         fleet="1 % malicious",
         kind="cheats",
         share=0.01,
-        cars=18_000,
+        cars=12_000,
         wrong_max=2e-4,
         replication_max=1.20,
     ),
