@@ -1,9 +1,10 @@
 -- Open audits that something can be done about: those that wait for too long, and those of batches that lease no more.
--- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open, replica_one_per_owner, unit_pkey.
+-- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open, replica_one_per_owner,
+-- unit_pkey.
 -- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, what a car
 -- is running just now (its lease is short, and a second run would cost as much), and where no anchor can help, what any
--- car may run already; but not what a car holds up that keeps back its bytes. Of a completed batch cars run nothing but audits. One that is paused leases none; it is waited for
--- until `held_before`.
+-- car may run already; but not what a car holds up that keeps back its bytes. Of a completed batch cars run nothing but
+-- audits. One that is paused leases none; it is waited for until `held_before`.
 SELECT a.batch_id, a.unit_number, b.status, a.created_at <= %(overdue_before)s, a.created_at <= %(held_before)s
 FROM audit a
 JOIN batch b ON b.id = a.batch_id
