@@ -210,7 +210,8 @@ def project_rows(rows: list[list[Any]], salt: bytes, index: int, buckets: list[f
     norms = [math.sqrt(math.fsum(number * number for number in row)) for row in rows]
     positive = sorted(norm for norm in norms if norm > 0)
     median = positive[(len(positive) - 1) // 2]
-    sizes = [max(norm, median * max(1 / 100, 1 / (2 * len(rows[0])))) for norm in norms]
+    widths = sorted(sum(number != 0 for number in row) for row in rows if any(row))
+    sizes = [max(norm, median * max(1 / 100, 1 / widths[(len(widths) - 1) // 2])) for norm in norms]
     return project_by_size(rows, sizes, salt, index, buckets, share)
 
 

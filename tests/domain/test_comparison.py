@@ -124,6 +124,20 @@ def test_few_numbers_a_row_cancel_often_and_blame_nobody(width):
     assert compare_tensors(rows[:16], wrong, judged) >= 4
 
 
+def test_a_row_of_which_only_one_number_is_not_zero_is_as_short_as_that():
+    random = np.random.default_rng(8)
+    before = random.normal(size=(100_000, 10)) - 2
+    rows, other = np.maximum(before, 0), np.maximum(before + random.normal(size=before.shape) * 4e-7, 0)
+    assert compare_tensors(rows, other, spec("dense", (10,), 1e-5)) <= 1
+    sparse = np.where(np.arange(10) == 3, other, 0)  # nobody makes rows short with his own output
+    full = np.random.default_rng(9).normal(size=(1000, 10))
+    full[5] *= 1e-2
+    wrong = full * (np.arange(10) == 3)
+    wrong[5] = 0
+    assert compare_tensors(full, wrong, spec("dense", (10,), 1e-5)) > 4
+    assert compare_tensors(rows, sparse, spec("dense", (10,), 1e-5)) > 4
+
+
 def test_of_a_single_number_only_a_large_difference_is_a_mismatch():
     """Nothing tells whether it has cancelled; a doubt is settled by an anchor, and blames nobody."""
     judged = [spec("dense", (1,), 1e-5)]

@@ -65,7 +65,7 @@ _HEAD: Final = struct.Struct(">BBxx16s16sI")
 _BUCKETS: Final = (SKETCH_BYTES - _HEAD.size) // 4
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
-_NORM_FLOOR_OF_ONE: Final = 0.5
+_NORM_FLOOR_OF_ONE: Final = 1.0
 # A tolerance is ten times the largest noise of a row; this allows a bucket three deviations of as many such rows.
 _NOISE_SHARE: Final = 0.3
 # Shares below carry no digits to rely on.
@@ -265,9 +265,19 @@ def _project_rows(flat: Tensor, mask: Tensor, projection: Projection) -> int:
         return scaled
 
     norms = np.sqrt(sum_of_squares(flat.shape, read))
-    ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / flat.shape[1])
-    sizes = np.maximum(norms, ratio * lower_median(norms[norms > 0])) if norms.any() else np.ones(len(norms))
+    sizes = np.ones(len(norms))
+    if norms.any():
+        ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / _usual_width(flat, mask))
+        sizes = np.maximum(norms, ratio * lower_median(norms[norms > 0]))
     return projection.add_measured(flat.shape, read, sizes, exponent)
+
+
+def _usual_width(flat: Tensor, mask: Tensor) -> float:
+    """Return how many numbers are not zero in the usual row that has any."""
+    counts: Floats = np.zeros(len(flat))
+    for here, columns in chunks_of(*flat.shape):
+        counts[here] += ((flat[here, columns] != 0) & mask[here, columns]).sum(axis=1)
+    return lower_median(counts[counts > 0])
 
 
 def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: Projection) -> int:

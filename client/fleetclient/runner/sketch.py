@@ -54,7 +54,7 @@ _CHUNK_NUMBERS: Final = 1 << 16
 _MIXER: Final = 0x7FEB352D
 # As in the comparison: a row that cancels to nearly nothing is measured against this share of the median row.
 _NORM_FLOOR_RATIO: Final = 1e-2
-_NORM_FLOOR_OF_ONE: Final = 0.5
+_NORM_FLOOR_OF_ONE: Final = 1.0
 # Shares below carry no digits to rely on.
 _SHARE_MIN: Final = 1e-30
 _SHARE_MIN_F16: Final = 1e-4
@@ -182,9 +182,19 @@ def _project_rows(flat: Tensor, mask: Tensor, projection: _Projection) -> int:
         return scaled
 
     norms = np.sqrt(_sum_of_squares(flat.shape, read))
-    ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / flat.shape[1])
-    sizes = np.maximum(norms, ratio * _median(norms[norms > 0])) if norms.any() else np.ones(len(norms))
+    sizes = np.ones(len(norms))
+    if norms.any():
+        ratio = max(_NORM_FLOOR_RATIO, _NORM_FLOOR_OF_ONE / _usual_width(flat, mask))
+        sizes = np.maximum(norms, ratio * _median(norms[norms > 0]))
     return projection.add_measured(flat.shape, read, sizes, exponent)
+
+
+def _usual_width(flat: Tensor, mask: Tensor) -> float:
+    """Return how many numbers are not zero in the usual row that has any."""
+    counts: Floats = np.zeros(len(flat))
+    for here, columns in _chunks(*flat.shape):
+        counts[here] += ((flat[here, columns] != 0) & mask[here, columns]).sum(axis=1)
+    return _median(counts[counts > 0])
 
 
 def _project_logarithms(flat: Tensor, mask: Tensor, rows: int, projection: _Projection) -> int:

@@ -14,7 +14,7 @@ Mask = npt.NDArray[np.bool_]
 # the size of what was added up on the way, so a row that happens to cancel to nearly zero must not look like a lie.
 NORM_FLOOR_RATIO: Final = 1e-2
 # Of a single number that happens all the time, and less with each one more: with `n` of them the share is this over n.
-NORM_FLOOR_OF_ONE: Final = 0.5
+NORM_FLOOR_OF_ONE: Final = 1.0
 # A dense map may differ more at single points than on the whole.
 DENSE_QUANTILE: Final = 0.999
 DENSE_POINT_TOLERANCES: Final = 10.0
@@ -26,20 +26,25 @@ def scale_down(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return (x / largest, y / largest) if largest > 0 else (x, y)
 
 
-def floored(norm_x: Floats, norm_y: Floats, width: int) -> Floats:
+def floored(norm_x: Floats, norm_y: Floats, width: float) -> Floats:
     """Return what differences are measured against: the larger norm of `width` numbers, but not below the floor.
 
     The floor takes the lesser median, so that nobody raises it with his own output. Of rows that are not zero: behind a
     ReLU most may be, and one that is zero on one side only is no larger a difference for that.
     """
-    ratio = max(NORM_FLOOR_RATIO, NORM_FLOOR_OF_ONE / max(1, width))
+    ratio = max(NORM_FLOOR_RATIO, NORM_FLOOR_OF_ONE / max(1.0, width))
     floor = ratio * min(_usual(norm_x), _usual(norm_y))
     return np.maximum(np.maximum(norm_x, norm_y), floor)
 
 
-def _usual(norms: Floats) -> float:
+def _usual(norms: npt.NDArray[Any]) -> float:
     norms = norms[norms > 0]
     return float(np.median(norms)) if norms.size else 0.0
+
+
+def usual_width(x: Floats, y: Floats) -> float:
+    """Return how many numbers of a row are not zero, usually; of the two sides the more, so that nobody lessens it."""
+    return max(_usual(np.count_nonzero(x, axis=1)), _usual(np.count_nonzero(y, axis=1)))
 
 
 def divide(difference: Floats, scale: Any) -> Floats:
@@ -51,7 +56,7 @@ def divide(difference: Floats, scale: Any) -> Floats:
 
 def relative_l2(x: Floats, y: Floats) -> Floats:
     """Return ‖x - y‖ / ‖larger‖ of each row. By the triangle inequality it also bounds the ratio of the norms."""
-    norms = floored(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1), x.shape[1])
+    norms = floored(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1), usual_width(x, y))
     return divide(np.linalg.norm(x - y, axis=1), norms)
 
 
@@ -68,5 +73,5 @@ def point_distance(x: Floats, y: Floats, tolerance: float) -> Floats:
     if not x.shape[1]:
         return np.zeros(len(x))
     points = np.quantile(np.abs(x - y), DENSE_QUANTILE, axis=1, method="higher")
-    size = floored(root_mean_square(x), root_mean_square(y), x.shape[1])
+    size = floored(root_mean_square(x), root_mean_square(y), usual_width(x, y))
     return divide(points, size * DENSE_POINT_TOLERANCES * tolerance)
