@@ -90,8 +90,8 @@ def test_liars_are_found_and_almost_all_that_they_did_is_taken_back():
 
 
 def test_who_shuns_audits_gets_none_and_keeps_more_of_his_lies():
-    always = {"share": 0.1, "units": 40.0}
-    blind, shunning = Constant(name="blind", **always), Constant(name="shunning", shuns=True, **always)
+    blind = Constant(name="blind", share=0.1, units=40.0)
+    shunning = replace(blind, name="shunning", shuns=True)
     world = replace(SMALL, lives_units=300)
     fleet = Fleet(world, [*([HONEST] * 60), *([blind] * 20), *([shunning] * 20)], 11)
     fleet.run()
