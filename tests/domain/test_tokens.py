@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import string
+
 import pytest
 from hypothesis import given, strategies
 
@@ -43,10 +46,24 @@ def test_what_is_no_token_is_refused(token):
         open_token(KEY, token)
 
 
+@given(refs)
+def test_a_token_has_one_spelling(ref):
+    (token,) = seal_tokens(KEY, [ref])
+    letters = string.ascii_letters + string.digits + "-_"
+    spelled = {token[:-1] + letter for letter in letters} | {token.replace("-", "+"), token.replace("_", "/")}
+    same = {
+        each
+        for each in spelled
+        if base64.b64decode(each + "==", altchars=b"-_") == base64.b64decode(token + "==", altchars=b"-_")
+    }
+    assert len(same) >= 16
+    for other in same - {token}:
+        with pytest.raises(ReplicaUnknown):
+            open_token(KEY, other)
+
+
 @given(strategies.binary(min_size=16, max_size=16))
 def test_a_forged_token_opens_to_nothing_that_could_exist_or_is_refused(block):
-    import base64
-
     token = base64.urlsafe_b64encode(block).rstrip(b"=").decode()
     try:
         ref = open_token(KEY, token)
