@@ -28,7 +28,7 @@ OPERATOR = "operator"
 class Theorem(TrustLifecycle):
     """The invariants are written from the rules of commit order alone, by rows that nothing deletes."""
 
-    units, believed = 8, 1_500
+    units, believed = 12, 1_500
 
     def make_cars(self):
         """Return cars that are believed, so that most of what they do is not audited; two of them are one owner's."""
@@ -44,6 +44,18 @@ class Theorem(TrustLifecycle):
             for model_id, name in ((0, ""), (0, "cpu"), (batch.model_id, "cpu"))
         )  # fmt: skip
         return made
+
+    @rule(index=strategies.integers(0, 1), lies=strategies.sampled_from([0.0, 0.2, 0.5]))
+    def work_long(self, index, lies):
+        """Let one of two busy cars tell a lie now and then, in reports of many results."""
+        car = self.cars[index]
+        car.sync(want=5, at=self.at)
+        values = [LIE if self.luck.random() < lies else TRUTH for _ in car.held]
+        car.sync(
+            commitments=[commit(lease, value) for lease, value in zip(car.held.values(), values, strict=True)],
+            at=self.at,
+        )
+        self.validate()
 
     @rule(index=cars, is_lie=strategies.booleans())
     def commit_without_bytes(self, index, is_lie):
