@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from django.db import connection
 
-from tests.engine.factories import Car, make_batch, rows_of
+from tests.engine.factories import NOW, Car, make_batch, rows_of
 from workunits.models import Batch
+from workunits.pipeline.validate import validate_ready
 from workunits.sql import LANES, load_function
 from workunits.store import leases as leases_store
 from workunits.store.db import call_function
@@ -103,3 +105,37 @@ def test_plans_go_by_key_even_where_the_planner_believes_the_tables_empty():
     assert len(plans) == 2
     assert f"Index Scan using replica_{batch.lane}_pkey on replica_{batch.lane}" in plans[0]
     assert not [plan for plan in plans if "Seq Scan" in plan or "Hash" in plan]
+
+
+def test_verdicts_are_written_by_key_even_where_the_planner_believes_the_tables_empty():
+    batch = make_batch(units=500)
+    cars = [Car(), Car()]
+    for car in cars:
+        car.lease(5)
+        car.report_all()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE pg_class SET relpages = 0, reltuples = 0"
+            " WHERE relname ~ '^(unit|replica|review)_[0-9]+(_pkey)?$' OR relname ~ '^audit'"
+        )
+        cursor.execute("LOAD 'auto_explain'")
+        for setting in ("log_min_duration = 0", "log_nested_statements = on", "log_analyze = off"):
+            cursor.execute(f"SET LOCAL auto_explain.{setting}")
+        cursor.execute("SET LOCAL client_min_messages = log")
+        notices = connection.connection.notices
+        del notices[:]
+        validate_ready(now=NOW)
+        cursor.execute("SET LOCAL client_min_messages = notice")
+    (plan,) = [
+        notice for notice in notices if "WITH judged" in notice and "Function Scan on apply_verdicts" not in notice
+    ]
+    assert "Seq Scan" not in plan
+    scanned = re.findall(
+        rf"using \w+ on (unit_{batch.lane}|replica_{batch.lane}|review_{batch.lane}|audit) .*\n\s*Index Cond: (.*)",
+        plan,
+    )
+    assert {table for table, _ in scanned} == {
+        f"unit_{batch.lane}", f"replica_{batch.lane}", f"review_{batch.lane}", "audit",
+    }  # fmt: skip
+    assert [condition for _, condition in scanned if "ANY" not in condition] == []
+    assert {replica["state"] for replica in rows_of("replica")} == {"VALID"}

@@ -3,6 +3,8 @@
 -- be folded, and the review queue emptied of what was looked at.
 -- Caller: the function apply_verdicts. Locks: held already (progress row, units); replicas by primary key; trust_due
 -- by vehicle, in order, so that drains of two batches cannot lock each other out.
+-- The `= ANY` beside each join is for the planner, which keeps its plan: where it was made while a lane was empty, the
+-- rows of a whole batch would else be looked through for every one that is meant.
 -- Index: replica_one_per_owner, unit_pkey, review_pkey, audit_pkey. Rows: one: the batch's open units afterwards, and
 -- the ids and units of the audits that were opened.
 WITH judged AS (
@@ -10,6 +12,7 @@ WITH judged AS (
     FROM unnest(%(replica_units)s::integer[], %(replica_owners)s::integer[], %(replica_states)s::text[],
                 %(replica_roles)s::smallint[]) AS v (unit_number, owner_id, state, role)
     WHERE r.batch_id = %(batch_id)s AND r.unit_number = v.unit_number AND r.owner_id = v.owner_id
+      AND r.unit_number = ANY (%(replica_units)s::integer[])
       AND (r.state = 'REPORTED' AND v.state <> 'CANCELLED'
            OR r.state IN ('LEASED', 'COMMITTED') AND v.state = 'CANCELLED'
            -- A re-run that agreed by digest or sketch never sends its bytes.
@@ -24,7 +27,7 @@ earned AS (
            %(is_audited)s, j.role <> 0
     FROM judged j
     JOIN unit u ON u.number = j.unit_number
-    WHERE u.batch_id = %(batch_id)s AND j.state = 'VALID'
+    WHERE u.batch_id = %(batch_id)s AND u.number = ANY (%(replica_units)s::integer[]) AND j.state = 'VALID'
 ),
 decided AS (
     UPDATE unit u
@@ -35,7 +38,8 @@ decided AS (
                 %(decided_reasons)s::text[], %(decided_finals)s::boolean[], %(decided_needs)s::smallint[],
                 %(decided_confirmed)s::smallint[])
          AS d (number, state, canonical_owner_id, reason, is_final, needed, confirmed)
-    WHERE u.batch_id = %(batch_id)s AND u.number = d.number AND u.state = 'OPEN'
+    WHERE u.batch_id = %(batch_id)s AND u.number = d.number AND u.number = ANY (%(decided_units)s::integer[])
+      AND u.state = 'OPEN'
     RETURNING u.number, u.state, u.rows, u.reason, u.final_at
 ),
 changed AS (
@@ -46,14 +50,15 @@ changed AS (
     FROM unnest(%(changed_units)s::integer[], %(changed_needs)s::smallint[], %(changed_confirmed)s::smallint[],
                 %(changed_adopts)s::boolean[], %(changed_finals)s::boolean[])
          AS w (number, needed, confirmed, adopts, is_newly_final)
-    WHERE u.batch_id = %(batch_id)s AND u.number = w.number AND u.state IN ('OPEN', 'VALIDATED', 'ASSEMBLED')
+    WHERE u.batch_id = %(batch_id)s AND u.number = w.number AND u.number = ANY (%(changed_units)s::integer[])
+      AND u.state IN ('OPEN', 'VALIDATED', 'ASSEMBLED')
     RETURNING u.rows, w.is_newly_final
 ),
 asked AS (
     UPDATE replica r SET bytes_wanted = true
     FROM unnest(%(asked_units)s::integer[], %(asked_owners)s::integer[]) AS a (unit_number, owner_id)
     WHERE r.batch_id = %(batch_id)s AND r.unit_number = a.unit_number AND r.owner_id = a.owner_id
-      AND r.state = 'COMMITTED'
+      AND r.unit_number = ANY (%(asked_units)s::integer[]) AND r.state = 'COMMITTED'
 ),
 told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(audits)s::jsonb) AS t (
@@ -78,7 +83,7 @@ resolved AS (
     SET state = t.state, needs = t.needs, resolved_at = CASE WHEN t.state <> 'open' THEN %(now)s::timestamptz END,
         auditor_vehicle_id = t.auditor_vehicle_id, auditor_owner_id = t.auditor_owner_id,
         auditor_class = t.auditor_class, stage = t.stage, distance = t.distance, detail = t.detail
-    FROM told t WHERE a.id = t.id AND a.state = 'open'
+    FROM told t WHERE a.id = t.id AND a.id = ANY (ARRAY(SELECT id FROM told)) AND a.state = 'open'
     RETURNING a.id, a.unit_number, a.owner_id, a.vehicle_id, a.level, a.sequence, a.state, a.reason, a.stage, a.detail
 ),
 outcomes AS (
@@ -121,8 +126,7 @@ noted AS (
     SELECT %(batch_id)s, number, NULL, 'failed', reason, %(now)s FROM decided WHERE state = 'FAILED'
 ),
 emptied AS (
-    DELETE FROM review q USING unnest(%(review_ids)s::bigint[]) AS seen (id)
-    WHERE q.batch_id = %(batch_id)s AND q.id = seen.id
+    DELETE FROM review q WHERE q.batch_id = %(batch_id)s AND q.id = ANY (%(review_ids)s::bigint[])
 )
 UPDATE batch_progress p
 SET verdict_number = %(verdict_number)s,

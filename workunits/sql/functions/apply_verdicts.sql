@@ -15,7 +15,6 @@ RETURNS TABLE (out_units_open integer, out_audit_ids bigint[], out_audit_units i
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
-SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $function$
 BEGIN
