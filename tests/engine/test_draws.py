@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -272,13 +273,19 @@ def test_an_audit_is_given_to_whom_it_needs(facts, is_given):
     assert bool(car.lease(1)) is is_given
 
 
-def test_a_car_that_calls_too_often_gets_no_audits():
+@pytest.mark.parametrize(
+    ("seconds", "drawn", "is_given"),
+    [(0, 0.0, False), (4, 0.5, False), (5, 0.5, True), (9, 0.999, False), (9.6, 0.999, True)],
+)
+def test_a_car_that_calls_often_gets_no_more_audits_and_cannot_tell_when_it_gets_none(
+    monkeypatch, seconds, drawn, is_given
+):
     batch = make_audited(units=1)
     open_audit(batch, Car())
     car = auditor(batch)
-    VehiclePresence.objects.filter(vehicle=car.vehicle).update(last_seen_at=NOW - timedelta(seconds=5))
-    assert car.lease(1) == []
-    assert len(car.lease(1, at=NOW + timedelta(minutes=1))) == 1
+    VehiclePresence.objects.filter(vehicle=car.vehicle).update(last_seen_at=NOW - timedelta(seconds=seconds))
+    monkeypatch.setattr(draws, "_random", SimpleNamespace(random=lambda: drawn, randrange=lambda _: 0))
+    assert bool(car.lease(1)) is is_given
 
 
 def test_a_young_car_audits_only_what_nobody_else_has_taken():

@@ -35,7 +35,8 @@ from workunits.store.vehicles import KnownVehicle, TrustRow
 
 # A young vehicle is given audits only when nobody has taken them for this share of the time until an anchor does.
 YOUNG_PATIENCE_SHARE = 1 / 16
-# A car that calls this much earlier than it was asked to gets no audits: who calls often must not get more of them.
+# A car that calls earlier than this share of the pace gets audits as often as time has passed: who calls often must
+# neither get more of them, nor know that what he is given so early is none.
 EARLY_SHARE = 0.8
 _random = secrets.SystemRandom()
 
@@ -138,7 +139,7 @@ class Believed:
         seen_at, rests_until = self.vehicle.last_seen_at, self.vehicle.audits_from
         if self.gives_up or (rests_until is not None and self.now < rests_until):
             return None
-        if seen_at is not None and (self.now - seen_at).total_seconds() < pace_seconds:
+        if seen_at is not None and (self.now - seen_at).total_seconds() <= _random.random() * pace_seconds:
             return None
         waited_seconds = policy.audit_patience_seconds * YOUNG_PATIENCE_SHARE if is_young else 0.0
         return datetime.fromtimestamp(self.now.timestamp() - waited_seconds, tz=self.now.tzinfo)
