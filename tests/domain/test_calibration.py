@@ -15,6 +15,7 @@ from workunits.domain.calibration import (
     choose_tolerance,
     is_comparable,
     learn_tolerance,
+    rounding_of,
     tolerance_cap,
     tolerance_floor,
 )
@@ -56,6 +57,19 @@ def test_it_never_exceeds_the_cap() -> None:
 
 def test_it_goes_below_the_floor_where_a_cheaper_precision_shows_next_to_nothing() -> None:
     assert choose(1e-9, cheaper=1e-6) == pytest.approx(1e-6 / 8)
+
+
+def test_it_does_not_go_below_what_rounding_of_the_output_itself_makes_different() -> None:
+    """A model that hands its input on differs by a digit, in half precision and between honest computers."""
+    limits = {"floor": FLOOR, "cap": CAP, "rounding": rounding_of("dense", "F32", FULL)}
+    assert choose_tolerance(observed_max=0.0, cheaper=1e-7, **limits) == 1e-6
+    many = seen(operators=1e-9, samples=SAMPLES_TO_NARROW)
+    learned = learn_tolerance(present(5e-6, cheaper=1e-7), many, **limits)
+    assert learned is not None
+    assert learned.tolerance == 1e-6
+    double, single, half = (rounding_of("dense", *kind) for kind in (("F64", FULL), ("F32", FULL), ("F32", HALF)))
+    assert double < 1e-12 < single < FLOOR < half
+    assert rounding_of("int8", "F32", FULL) == tolerance_floor("int8", FULL)
 
 
 def test_a_precision_that_changes_nothing_says_nothing() -> None:

@@ -131,6 +131,19 @@ def test_static_8_bits_are_compared_as_such_within_a_class_and_across(tmp_path) 
     assert [(row["comparison_class"], row["tolerance"]) for row in facts.tolerances] == [("", 0.05), ("*", 0.005)]
 
 
+def test_floats_beside_8_bit_weights_do_not_make_their_tolerance_smaller_than_a_step(tmp_path) -> None:
+    """Half precision changes next to nothing in a bias."""
+    model = quantised()
+    model.graph.node[-1].output[0] = "product"
+    model.graph.node.append(node("Add", ["product", "bias"], ["y"]))
+    model.graph.initializer.append(
+        helper.make_tensor("bias", TensorProto.FLOAT, [3], np.full(3, 1.0001, np.float32).tolist())
+    )
+    rows = examine(tmp_path, model).tolerances
+    assert rows[0]["cheaper_distance"] < 1e-3
+    assert [(row["comparison_class"], row["tolerance"]) for row in rows] == [("", 0.05), ("*", 0.005)]
+
+
 def test_8_bit_weights_alone_change_nothing() -> None:
     assert chosen(quantised(weights_only=True), "y", [3]) == ("logits", {})
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from workunits.domain.comparison import MISMATCH_MIN
+from workunits.domain.comparison import MISMATCH_MIN, Comparator
 
 # What honest computers may differ by, as a multiple of the most that was seen.
 OBSERVED_FACTOR: Final = 10.0
@@ -45,6 +45,9 @@ _CAPS: Final[Mapping[str, tuple[float, float]]] = {
     "tokens": (1e-4, 5e-3),
     "int8": (5e-2, 5e-2),
 }
+# What sound computers differ by because a number of this kind has no more digits. A lower precision may show less,
+# where most of an output is handed on as it came in; then it is not told from the model's own, and nobody is blamed.
+_ROUNDINGS: Final[Mapping[str, float]] = {"F64": 1e-14, "F32": 1e-6, "F16": 5e-4}
 # 8-bit outputs within one comparison class: the same kernels, so that only a rounding at a tie can differ.
 INT8_SAME_CLASS_CAP: Final = 1e-2
 # The comparison class under which a model's tolerance within any one class is kept; '' is the one across classes.
@@ -59,6 +62,13 @@ def tolerance_cap(comparator: str, precision: str) -> float:
 def tolerance_floor(comparator: str, precision: str) -> float:
     """Return the smallest tolerance that a comparator may have; 0 where it has none of its own."""
     return _FLOORS.get(comparator, (0.0, 0.0))[precision == HALF]
+
+
+def rounding_of(comparator: str, dtype: str, precision: str) -> float:
+    """Return the smallest tolerance that an output may get, however little a lower precision shows of itself."""
+    if comparator == Comparator.INT8:
+        return tolerance_floor(comparator, precision)  # a single step of an 8-bit number is as much
+    return _ROUNDINGS.get(HALF if precision == HALF else dtype, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,13 +89,15 @@ class Calibration:
         return self.cheaper is None or MISMATCH_MIN * self.tolerance <= self.cheaper
 
 
-def choose_tolerance(*, observed_max: float, cheaper: float | None, floor: float, cap: float) -> float:
+def choose_tolerance(
+    *, observed_max: float, cheaper: float | None, floor: float, cap: float, rounding: float = 0.0
+) -> float:
     """Return the tolerance for what was measured.
 
     Never below ten times what honest runs differ by, unless the cap is; below the floor only to keep a cheaper
-    precision a mismatch: where that shows so little, so does everything else.
+    precision a mismatch, as where that shows so little, so does everything else; and never below `rounding`.
     """
-    wanted = max(OBSERVED_FACTOR * observed_max, _floor(floor, cheaper))
+    wanted = max(OBSERVED_FACTOR * observed_max, _floor(floor, cheaper, rounding))
     return min(wanted, cap)
 
 
@@ -121,7 +133,9 @@ class AgreedDistances:
         return max(known, default=None)
 
 
-def learn_tolerance(present: Calibration, seen: AgreedDistances, *, floor: float, cap: float) -> Calibration | None:
+def learn_tolerance(
+    present: Calibration, seen: AgreedDistances, *, floor: float, cap: float, rounding: float = 0.0
+) -> Calibration | None:
     """Return the corrected calibration, or None where there is nothing to correct.
 
     Never above the cap, and never so that a cheaper precision would not be a mismatch. It narrows only after many
@@ -131,7 +145,7 @@ def learn_tolerance(present: Calibration, seen: AgreedDistances, *, floor: float
     if believed is None:
         return None
     upper = cap if present.cheaper is None else min(cap, max(present.cheaper / CHEAPER_FACTOR, present.tolerance))
-    lower = min(_floor(floor, present.cheaper), present.tolerance)
+    lower = min(_floor(floor, present.cheaper, rounding), present.tolerance)
     tolerance = min(max(OBSERVED_FACTOR * believed, lower), upper)
     if tolerance < present.tolerance and (seen.samples < SAMPLES_TO_NARROW or present.tolerance >= cap):
         return None
@@ -140,5 +154,5 @@ def learn_tolerance(present: Calibration, seen: AgreedDistances, *, floor: float
     return Calibration(tolerance=tolerance, observed_max=believed, cheaper=present.cheaper, samples=seen.samples)
 
 
-def _floor(floor: float, cheaper: float | None) -> float:
-    return floor if not cheaper else min(floor, cheaper / CHEAPER_FACTOR)
+def _floor(floor: float, cheaper: float | None, rounding: float) -> float:
+    return floor if not cheaper else min(floor, max(cheaper / CHEAPER_FACTOR, rounding))

@@ -150,6 +150,7 @@ class Measure:
         ending = wanted.endings.get(judge.name, OTHER)
         precision = comparators.find_precision(judge.dtype, judge.comparator, wanted.precision, ending)
         self.floor = calibration.tolerance_floor(judge.comparator, precision)
+        self._rounding = calibration.rounding_of(judge.comparator, judge.dtype, precision)
         self._is_8_bit = judge.comparator == Comparator.INT8 or ending.is_quantised
         self._unit = self.floor or 1.0
         self._involved = [replace(each, tolerance=self._unit if each.tolerance > 0 else 0.0) for each in involved]
@@ -201,7 +202,9 @@ class Measure:
             yield self._row(calibration.SAME_CLASS, tolerance, self.observed_same_class, samples)
 
     def _choose(self, observed: float, cap: float) -> float:
-        return calibration.choose_tolerance(observed_max=observed, cheaper=self.cheaper, floor=self.floor, cap=cap)
+        return calibration.choose_tolerance(
+            observed_max=observed, cheaper=self.cheaper, floor=self.floor, cap=cap, rounding=self._rounding
+        )
 
     def _row(self, comparison_class: str, tolerance: float, observed: float, samples: int) -> dict[str, Any]:
         return {

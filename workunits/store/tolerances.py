@@ -14,6 +14,7 @@ from workunits.domain.calibration import (
     AgreedDistances,
     Calibration,
     learn_tolerance,
+    rounding_of,
     tolerance_cap,
     tolerance_floor,
 )
@@ -65,8 +66,7 @@ def learn_tolerances(*, now: datetime) -> int:
     changed = []
     for key, distances in seen.items():
         row = present.get(key) or present[key[0], key[1], ""]
-        floor, cap = limits[key[0], key[1]]
-        learned = learn_tolerance(_calibration(row), distances, floor=floor, cap=cap)
+        learned = learn_tolerance(_calibration(row), distances, **limits[key[0], key[1]])
         if learned is not None:
             changed.append(_row(key, learned, distances, now))
     ModelTolerance.objects.bulk_create(
@@ -82,15 +82,19 @@ def _tolerances_of(model_ids: set[int]) -> list[ModelTolerance]:
     return list(ModelTolerance.objects.filter(model_id__in=model_ids))
 
 
-def _limits_of(model_ids: set[int]) -> dict[tuple[int, str], tuple[float, float]]:
-    """Return floor and cap of each output; the cap is what the model's description says, and so the researcher's."""
+def _limits_of(model_ids: set[int]) -> dict[tuple[int, str], dict[str, float]]:
+    """Return the limits of each output; the cap is what the model's description says, and so the researcher's."""
     limits = {}
     for model_id, outputs in OnnxModel.objects.filter(id__in=model_ids).values_list("id", "outputs"):
         for output in outputs:
             comparator, cap = output["comparator"], float(output["tolerance"])
             # A model that computes in half precision may still give full floats.
             precision = HALF if cap > tolerance_cap(comparator, FULL) else FULL
-            limits[model_id, output["name"]] = (tolerance_floor(comparator, precision), cap)
+            limits[model_id, output["name"]] = {
+                "floor": tolerance_floor(comparator, precision),
+                "cap": cap,
+                "rounding": rounding_of(comparator, output["dtype"], precision),
+            }
     return limits
 
 
