@@ -152,8 +152,9 @@ def learn_tolerances() -> None:
 
 @shared_task(ignore_result=True)
 def watch_fleet() -> None:
-    """Look for models that are judged wrong whoever runs them, and at what re-runs have cost. Run by beat."""
+    """Look for models that are judged wrong, for audits that nobody settles, and at what re-runs have cost."""
     alarm.watch_models(now=timezone.now())
+    alarm.watch_audits(now=timezone.now())
     credit.check_verification_account()
 
 

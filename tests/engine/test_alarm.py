@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engine.audit_rows import finish_run, make_audited_batch
+from tests.engine.audit_rows import AUDIT, audits_of, fail_run, finish_run, make_audited_batch
 from tests.engine.factories import NOW, later, make_vehicle, rows_of, snapshot
 from tests.engine.trust_rows import commit_result
-from workunits.models import Batch, BatchNotice, Revocation, TrustEvent, VehicleStanding, VehicleTrust
+from workunits.models import AnchorMachine, Batch, BatchNotice, Revocation, TrustEvent, VehicleStanding, VehicleTrust
 from workunits.pipeline import drain
-from workunits.pipeline.alarm import watch_models
+from workunits.pipeline.alarm import watch_audits, watch_models
 from workunits.pipeline.resolve import resolve_anchor_runs
 from workunits.pipeline.revoke import apply_revocations, settle_failures
 from workunits.pipeline.validate import validate_ready
@@ -146,3 +146,53 @@ def test_a_quarantine_ends_with_the_reset_that_brought_it_unless_an_operator_ord
     standing.save()
     watch_models(now=later(60))
     assert VehicleStanding.objects.get(vehicle=cars[0]).state == state
+
+
+def said(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+
+def dispute(batch, unit=0):
+    """Let two cars differ about a unit."""
+    commit_result(batch, make_vehicle(), RIGHT, unit=unit, drawn=True)
+    validate_ready(now=NOW)
+    commit_result(batch, make_vehicle(), WRONG, unit=unit, role=AUDIT)
+    validate_ready(now=NOW)
+
+
+def test_operators_read_of_audits_that_nobody_settles_and_whether_an_anchor_is_there(caplog):
+    batch = make_audited_batch(units=2)
+    dispute(batch)
+    day = timedelta(days=1)
+    assert (watch_audits(now=NOW + day - timedelta(seconds=1)), said(caplog)) == (0, [])
+    assert watch_audits(now=NOW + day) == 1
+    text = (
+        "1 audits are open for more than a day and hold up what their vehicles did later; the oldest, of unit 0 of"
+        f" batch {batch.id}, since {NOW.isoformat()}; "
+    )
+    assert said(caplog) == [text + "no anchor is there that could settle them"]
+    caplog.clear()
+    AnchorMachine.objects.create(name="anchor", seen_at=NOW + day)
+    watch_audits(now=NOW + day)
+    assert said(caplog) == [text + "an anchor is there"]
+    finish_run(batch, RIGHT)
+    resolve_anchor_runs(now=NOW + day)
+    assert watch_audits(now=NOW + day) == 0
+
+
+def test_operators_read_of_models_that_no_anchor_can_run(caplog):
+    batch = make_audited_batch(units=2)
+    for unit in range(2):
+        dispute(batch, unit)
+        run = fail_run(batch, unit=unit)
+        run.done_at = later(unit)
+        run.save()
+    resolve_anchor_runs(now=later(2))
+    assert watch_audits(now=later(60)) == 1
+    (text,) = said(caplog)
+    assert text == (
+        f"no anchor could run 2 units of model {batch.model_id}, so nobody is blamed for wrong results of them:"
+        " out of memory"
+    )
+    assert {audit.detail for audit in audits_of(batch, reason="drawn")} == {"no anchor could run it"}
+    assert watch_audits(now=later(3602)) == 0

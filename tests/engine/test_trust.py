@@ -399,7 +399,8 @@ def test_results_of_an_ended_batch_that_no_anchor_can_run_are_left_to_their_vehi
     at = hold(batch, car, 2)
     Batch.objects.filter(id=batch.id).update(status="cancelled", outcome="full", ended_at=NOW)
     AnchorMachine.objects.create(name="anchor", seen_at=at)
-    run = AnchorRun.objects.create(batch=batch, unit_number=1, reason="floor", state="failed", created_at=NOW)
+    AnchorRun.objects.create(batch=batch, unit_number=1, reason="floor", state="failed", created_at=NOW, done_at=NOW)
     assert force_audits(now=at) == 0
-    run.delete()
+    # An operator mends the anchor and has it run a unit.
+    finish_run(batch, 1.0, unit=0, reason="operator")
     assert force_audits(now=at) == 1

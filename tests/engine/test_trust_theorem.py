@@ -72,9 +72,12 @@ class Theorem(TrustLifecycle):
 
     @rule(number=strategies.integers(0, 3), which=strategies.integers(0, 1))
     def order_a_run(self, number, which):
+        self.order_a_run_of(self.batches[which].id, number)
+
+    def order_a_run_of(self, batch_id, number):
         try:
             oversight.order_anchor_run(
-                batch_id=self.batches[which].id, unit_number=number, reason="looks odd", operator=OPERATOR, now=self.at
+                batch_id=batch_id, unit_number=number, reason="looks odd", operator=OPERATOR, now=self.at
             )
         except (oversight.RunUnderWay, oversight.UnitNotRepeatable):
             return
@@ -162,6 +165,8 @@ class Theorem(TrustLifecycle):
         Batch.objects.filter(status="paused").update(status="in_progress")
         for car in self.cars:
             trust.release_vehicle(vehicle_id=car.vehicle.id, reason="mended", now=self.at)
+        for run in AnchorRun.objects.filter(state="failed"):
+            self.order_a_run_of(run.batch_id, run.unit_number)
         # Whoever has had a unit never gets it again, so others come.
         self.cars += [Car() for _ in range(4)]
         for _ in range(ROUNDS_MAX):

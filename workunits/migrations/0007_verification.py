@@ -703,6 +703,10 @@ class Migration(migrations.Migration):
                 name="anchor_run_to_resolve",
             ),
         ),
+        migrations.AddIndex(
+            model_name="anchorrun",
+            index=models.Index(condition=models.Q(("state", "failed")), fields=["done_at"], name="anchor_run_failed"),
+        ),
         migrations.AddConstraint(
             model_name="anchorrun",
             constraint=models.UniqueConstraint(

@@ -72,6 +72,7 @@ class AnchorRun(models.Model):
                 fields=["done_at"],
                 condition=Q(state__in=["done", "failed"], resolved_at__isnull=True),
             ),
+            models.Index(name="anchor_run_failed", fields=["done_at"], condition=Q(state="failed")),
         ]
 
 

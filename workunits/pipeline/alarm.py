@@ -1,8 +1,11 @@
-"""Alarm: models that are judged wrong for everybody, by a fault in a runtime, a tolerance or an anchor.
+"""Alarm: models that are judged wrong for everybody, by a fault in a runtime, a tolerance or an anchor; and audits that
+nobody settles.
 
 In: settled audits. Moves: batch IN_PROGRESS -> PAUSED, with a reason; a vehicle's trust and standing back to what a
 reset took. The results stay revoked and are run again. Who could bring it about is the rule's concern
-(`domain.audits.alarm`); operators read of every alarm in the log and in the batches' notices.
+(`domain.audits.alarm`); operators read of every alarm in the log and in the batches' notices. An audit that stays open
+holds up all that its vehicle did later, and where no anchor can run a model nobody is blamed for lying about it:
+operators read of both in the log for as long as it is so.
 """
 
 from __future__ import annotations
@@ -24,17 +27,24 @@ from workunits.pipeline.draws import audit_rules
 from workunits.store.alarms import (
     Reset,
     SettledAudit,
+    find_stuck_audits,
     list_model_audits,
     list_models_in_doubt,
+    list_models_not_run,
     list_resets,
     pause_model,
     roll_back,
 )
+from workunits.store.anchors import is_anchor_alive
 
 log = logging.getLogger(__name__)
 
 WINDOW: Final = timedelta(days=7)
 AUDITS_MAX: Final = 5_000
+# Cars settle an audit within hours, and an anchor what they leave; one that is open for longer is stuck.
+OPEN_MAX: Final = timedelta(days=1)
+# For so long operators are told of a unit that no anchor could run.
+NOT_RUN_TOLD: Final = timedelta(hours=1)
 _LEVEL_OF: Final = {LEVEL_NUMBER[level]: level for level in AUDIT_FACTOR}
 
 
@@ -53,6 +63,30 @@ def watch_models(*, now: datetime) -> int:
             _raise_alarm(model_id, faulty, [a for a in audits if a.has_failed], resets, now)
             alarms += 1
     return alarms
+
+
+def watch_audits(*, now: datetime) -> int:
+    """Tell operators of audits that nobody settles and of models that no anchor can run; return how many of both."""
+    stuck = find_stuck_audits(opened_before=now - OPEN_MAX)
+    if stuck is not None:
+        log.error(
+            "%s audits are open for more than a day and hold up what their vehicles did later;"
+            " the oldest, of unit %s of batch %s, since %s; %s",
+            stuck.audits,
+            stuck.unit_number,
+            stuck.batch_id,
+            stuck.since.isoformat(),
+            "an anchor is there" if is_anchor_alive(now) else "no anchor is there that could settle them",
+        )
+    not_run = list_models_not_run(since=now - NOT_RUN_TOLD)
+    for model in not_run:
+        log.error(
+            "no anchor could run %s units of model %s, so nobody is blamed for wrong results of them: %s",
+            model.units,
+            model.model_id,
+            model.error,
+        )
+    return len(not_run) + (0 if stuck is None else stuck.audits)
 
 
 def _as_seen(audit: SettledAudit, resets: Mapping[tuple[int, datetime], Reset]) -> ModelAudit:

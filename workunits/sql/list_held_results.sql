@@ -2,7 +2,7 @@
 -- can be audited, unless an audit of that level is open already and will settle them, or one of it or a later one has
 -- passed: that settles them once earlier ones of other levels are. Left out are vehicles whose verdicts no fold has seen.
 -- Without an anchor only results of batches that still lease: elsewhere nobody could ever run them, nor where an anchor
--- could not run the batch's units, and an audit that stays open holds up all others.
+-- could not run the batch's last unit, and an audit that stays open holds up all others, or ends with its result.
 -- Looked at are `results_max` of them, others at each `turn`: many may have nothing that anybody can audit, and must not
 -- keep the rest waiting. `has_unfolded`: the vehicle has commitments that no fold has come to.
 -- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold, trust_due_pkey,
@@ -38,7 +38,9 @@ LEFT JOIN LATERAL (
     WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
       AND c.sequence > t.final_sequence AND c.sequence <= t.folded_sequence
       AND (b.status IN ('in_progress', 'finalizing') OR b.status = 'completed' AND b.finality = 'provisional'
-           OR %(has_anchor)s AND NOT EXISTS (SELECT FROM anchor_run f WHERE f.batch_id = b.id AND f.state = 'failed'))
+           OR %(has_anchor)s AND coalesce((SELECT f.state FROM anchor_run f
+                                           WHERE f.batch_id = b.id AND f.state IN ('done', 'failed')
+                                           ORDER BY f.done_at DESC LIMIT 1), 'done') = 'done')
       AND NOT EXISTS (SELECT FROM audit a
                       WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.sequence >= c.sequence
                         AND a.state = 'passed')

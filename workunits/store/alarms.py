@@ -1,4 +1,7 @@
-"""Models whose audits are lost by too many: what is known of them, pausing them, and taking back what cars lost."""
+"""What operators are alarmed of: models whose audits are lost by too many, and audits that nobody can settle.
+
+What is known of the former, pausing them, and taking back what cars lost.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from workunits.domain.audits.fold import Scope
 from workunits.domain.audits.standing import RESETS_WINDOW, Standing
 from workunits.domain.states import BatchStatus
 from workunits.models import Audit, Batch, BatchNotice, TrustEvent, VehicleStanding, VehicleTrust
-from workunits.store.db import fetch_all
+from workunits.store.db import fetch_all, fetch_one
 from workunits.store.standings import follow_resets, lock_standing
 
 MISMATCH_CODE: Final = "model_mismatch"
@@ -148,3 +151,31 @@ def _lift(standing: VehicleStanding, undone: Collection[datetime], now: datetime
         standing.state, standing.quarantined_at = Standing.NORMAL.value, None
     standing.resets = [at for at in standing.resets if at not in undone]
     follow_resets(standing, now=now)
+
+
+class StuckAudits(NamedTuple):
+    """Open audits that have waited for too long: how many, and the oldest's unit and age."""
+
+    audits: int
+    batch_id: int
+    unit_number: int
+    since: datetime
+
+
+def find_stuck_audits(*, opened_before: datetime) -> StuckAudits | None:
+    """Return the audits that have been open since before then; None where there are none."""
+    row = fetch_one("find_stuck_audits", {"opened_before": opened_before})
+    return None if row is None else StuckAudits._make(row)
+
+
+class ModelNotRun(NamedTuple):
+    """A model of which anchors could not run so many units, and why the last of them."""
+
+    model_id: int
+    units: int
+    error: str
+
+
+def list_models_not_run(*, since: datetime) -> list[ModelNotRun]:
+    """Return the models of which anchors gave up units since then."""
+    return [ModelNotRun._make(row) for row in fetch_all("list_models_not_run", {"since": since})]
