@@ -143,6 +143,22 @@ def test_without_a_companion_a_token_that_differs_is_wrong() -> None:
     assert compare({"ids": [[1, 2, 3, 4]]}, {"ids": [[1, 2, 3, 5]]}, alone) == [np.inf]
 
 
+def test_of_a_mask_without_its_scores_one_of_a_thousand_may_differ() -> None:
+    mask = output("ids", "tokens", 40, 50, dtype="U8", sequential=False)
+    first = RANDOM.integers(0, 5, size=(3, 40, 50))
+    for number, expected in ((0, 0.0), (2, 1.0), (5, 2.5), (8, 4.0)):
+        second = first.copy()
+        second[1].reshape(-1)[: 3 * number : 3] += 1
+        assert compare({"ids": first}, {"ids": second}, mask) == [0.0, expected, 0.0]
+    few = output("ids", "tokens", 999, dtype="U8", sequential=False)
+    text = output("ids", "tokens", 2000, dtype="U8")
+    for judged, width in ((few, 999), (text, 2000)):
+        ids = RANDOM.integers(0, 5, size=(1, width))
+        other = ids.copy()
+        other[0, -1] += 1
+        assert compare({"ids": ids}, {"ids": other}, judged) == [np.inf]
+
+
 def test_a_companion_may_hold_the_margins_themselves() -> None:
     margin = output("lead", "dense", 4, tolerance=1e-4)
     ids = output("ids", "tokens", 4, dtype="I64", companion="lead", scale=10.0)

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from tests.research.onnx_files import WEIGHTS, model_of
 from workunits.domain.comparison import find_misfits, read_output_specs
 from workunits.sandbox.admit import ModelRefused, admit
-from workunits.sandbox.comparators import choose, find_precision, join_detections
+from workunits.sandbox.comparators import choose, find_precision, join_detections, spare_masks
 from workunits.sandbox.endings import OTHER, Ending, endings
 from workunits.sandbox.report import AdmissionRequest, ModelFacts
 
@@ -244,6 +244,40 @@ def test_what_is_no_whole_list_of_detections_is_left_alone(names) -> None:
     whole = described("b", "scores", "labels")
     join_detections(whole, endings(apart().graph), frozenset({"b"}), "F32")
     assert whole == described("b", "scores", "labels")
+
+
+def picture(*after: Any, kind: int) -> ModelProto:
+    return model_of(
+        [node("Conv", ["x", "k"], ["scores"]), *after],
+        inputs=[vector("x", "rows", 3, 40, 40)],
+        outputs=[vector("y", "rows", 1, 40, 40, kind=kind)],
+        constants={"k": np.random.default_rng(1).normal(size=(1, 3, 1, 1)).astype(np.float32), "zero": np.float32(0)},
+    )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        picture(node("Cast", ["scores"], ["y"], to=TensorProto.INT32), kind=TensorProto.INT32),
+        picture(node("Greater", ["scores", "zero"], ["y"]), kind=TensorProto.BOOL),
+    ],
+)
+def test_masks_and_pictures_of_whole_numbers_are_no_mismatch_for_a_pixel_at_a_tie(tmp_path, made) -> None:
+    (found,) = examine(tmp_path, made).outputs
+    assert (found["comparator"], found["options"]) == ("tokens", {"sequential": False})
+    stated = [{"name": "y", "comparator": "exact"}]
+    assert examine(tmp_path, made, outputs=stated).outputs[0]["comparator"] == "exact"
+
+
+def test_whole_numbers_that_are_only_looked_up_stay_exact() -> None:
+    passed_on = model_of(
+        [node("Identity", ["ids"], ["y"])],
+        inputs=[vector("ids", "rows", 2000, kind=TensorProto.INT64)],
+        outputs=[vector("y", "rows", 2000, kind=TensorProto.INT64)],
+    )
+    outputs = [{"name": "y", "dtype": "I64", "shape": [2000], "comparator": "exact", "tolerance": 0.0}]
+    spare_masks(outputs, endings(passed_on.graph), frozenset(), "F32")
+    assert outputs[0]["comparator"] == "exact"
 
 
 def test_a_label_of_8_bit_scores_needs_the_scores_beside_it(tmp_path) -> None:

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from workunits.domain import calibration
 from workunits.domain.comparison import Comparator, OutputSpec, compare_rows, read_output_specs
+from workunits.domain.comparison.tokens import is_mask
 from workunits.sandbox import cheaper, comparators, plausible
 from workunits.sandbox.endings import OTHER
 from workunits.sandbox.report import Arrays, Problem, Refused
@@ -146,7 +147,8 @@ class Measure:
         involved = [spec, *(each for each in specs if each.name in others)]
         # Choices are as close as the scores that they are made from.
         judge = involved[-1] if spec.comparator == Comparator.TOKENS else spec
-        self.spec, self.cap = spec, judge.tolerance
+        # Of a mask without scores only the number of differences is judged, which has no unit.
+        self.spec, self.cap = spec, 1.0 if judge.comparator == Comparator.TOKENS and is_mask(judge) else judge.tolerance
         ending = wanted.endings.get(judge.name, OTHER)
         precision = comparators.find_precision(judge.dtype, judge.comparator, wanted.precision, ending)
         self.floor = calibration.tolerance_floor(judge.comparator, precision)

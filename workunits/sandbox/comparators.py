@@ -13,6 +13,7 @@ import numpy as np
 from workunits.domain.calibration import FULL, HALF, tolerance_cap, tolerance_floor
 from workunits.domain.comparison import Comparator
 from workunits.domain.comparison.options import TASKS
+from workunits.domain.comparison.tokens import MANY_CHOICES
 from workunits.sandbox.endings import OTHER, Ending
 
 COMPARATORS: Final = tuple(comparator.value for comparator in Comparator)
@@ -88,6 +89,20 @@ def join_detections(
     chosen = Comparator.DETECTIONS.value
     cap = tolerance_cap(chosen, find_precision(boxes[0]["dtype"], chosen, precision, ending))
     boxes[0].update(comparator=chosen, tolerance=cap, options=options)
+
+
+def spare_masks(
+    outputs: list[dict[str, Any]], endings: Mapping[str, Ending], stated: frozenset[str], precision: str
+) -> None:
+    """Turn exact outputs of many numbers that were computed with floats into `tokens` of which few may be at a tie."""
+    for output in outputs:
+        ending = endings.get(output["name"], OTHER)
+        number = int(np.prod(output["shape"], dtype=np.int64))
+        if output["name"] in stated or output["comparator"] != Comparator.EXACT or number < MANY_CHOICES:
+            continue
+        if ending.is_computed and not ending.is_quantised:
+            chosen = Comparator.TOKENS.value
+            output.update(comparator=chosen, tolerance=tolerance_cap(chosen, precision), options={"sequential": False})
 
 
 def find_coarse(outputs: list[dict[str, Any]], endings: Mapping[str, Ending]) -> Iterator[tuple[str, str]]:

@@ -59,6 +59,7 @@ def measure(model_bytes: bytes, wanted: WantedRun, probe: MemoryProbe) -> ModelF
     comparators.join_choices(outputs, wanted.endings, stated)
     judged = stated | {out["name"] for out in wanted.outputs if out.keys() & {"tolerance", "options"}}
     comparators.join_detections(outputs, wanted.endings, judged, wanted.precision)
+    comparators.spare_masks(outputs, wanted.endings, judged, wanted.precision)
     _check_comparators(outputs, wanted)
     _check_repeatable(names, first, second)
     del session, first, second
@@ -111,7 +112,7 @@ def _describe(output: dict[str, Any], array: Any, wanted: WantedRun) -> dict[str
 def _tolerance(output: dict[str, Any], comparator: str, options: dict[str, Any], precision: str) -> float:
     """Return what the researcher stated, or else the comparator's cap. Raises Refused for one that is too small."""
     cap = comparators.default_tolerance(comparator, precision)
-    if comparator == "tokens" and not options.get("companion"):
+    if comparator == "tokens" and not options.get("companion") and options.get("sequential", True):
         cap = 0.0  # nothing says how close a choice was
     stated = output.get("tolerance")
     if stated is None or cap == 0:

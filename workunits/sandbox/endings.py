@@ -22,6 +22,7 @@ _MONOTONE = frozenset(
 _NAMING = frozenset({"Gather", "ArrayFeatureExtractor", "LabelEncoder"})
 # ai.onnx.ml's classifiers: output 0 is the label, output 1 the scores.
 _CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 _QUANTISING = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
 
 
@@ -35,6 +36,7 @@ class Ending:
         is_softmax: the shares come from a softmax proper, not from a sum that they were divided by.
         is_quantised: 8-bit arithmetic lies on the way.
         is_suppressed: a suppression of overlapping boxes lies on the way.
+        is_computed: arithmetic with float weights lies on the way.
         scores: tensors that hold the scores a choice was made from, or these scores themselves.
         detection: options that the graph gives away about detections.
     """
@@ -44,6 +46,7 @@ class Ending:
     is_softmax: bool = False
     is_quantised: bool = False
     is_suppressed: bool = False
+    is_computed: bool = False
     scores: frozenset[str] = frozenset()
     detection: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,12 +70,15 @@ def endings(graph: GraphProto) -> dict[str, Ending]:
     makers = {name: node for node in graph.node for name in node.output if name}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     quantised = _reached_from(graph, _is_quantising)
+    floats = {name for name, tensor in constants.items() if tensor.data_type in _FLOATS}
+    computed = _reached_from(graph, lambda node: not floats.isdisjoint(node.input))
     suppressed = _reached_from(graph, lambda node: node.op_type == "NonMaxSuppression")
     return {
         value.name: replace(
             _ending(value.name, makers),
             is_quantised=value.name in quantised,
             is_suppressed=value.name in suppressed,
+            is_computed=value.name in computed,
             detection=_detection_options(value.name, makers, constants) if value.name in suppressed else {},
         )
         for value in graph.output

@@ -2,7 +2,8 @@
 
 How close a choice was is read from the companion output: the scores of all classes, or the margin between the best
 two. The companion is an output like any other and is compared itself, so that nobody invents a tie. Without one, a
-choice that differs is simply wrong: otherwise a cheat could send any text and call it a tie.
+choice that differs is simply wrong: otherwise a cheat could send any text and call it a tie. Only of many independent
+ones, as in a mask or in a picture of whole numbers, one of a thousand may: some always are at a tie.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from workunits.domain.types import DTYPE_BYTES
 
 # Of independent choices so many may be tied at once: at least one, and one of a thousand.
 TIED_RATIO_MAX: Final = 1e-3
+# So many choices of a row are enough to say that one of a thousand differs.
+MANY_CHOICES: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +32,17 @@ class Companion:
     spec: OutputSpec
     a: Tensor
     b: Tensor
+
+
+def count_choices(spec: OutputSpec) -> int:
+    """Return how many choices a row holds."""
+    return spec.bytes_per_row // DTYPE_BYTES[spec.dtype]
+
+
+def is_mask(spec: OutputSpec) -> bool:
+    """Return whether these are many independent choices without their scores, so that only their number is judged."""
+    options = spec.options
+    return not options.companion and not options.sequential and count_choices(spec) >= MANY_CHOICES
 
 
 def differing(a: Tensor, b: Tensor) -> Mask:
@@ -43,7 +57,8 @@ def token_distance(a: Tensor, b: Tensor, spec: OutputSpec, companion: Companion 
     """Return how far from a tie the choices that differ were, in tolerances; the worst of each row."""
     unequal = differing(a, b)
     if companion is None:
-        return np.where(unequal.reshape(len(a), -1).any(axis=1), np.inf, 0.0)
+        number = unequal.sum(axis=(1, 2))
+        return number / (TIED_RATIO_MAX * count_choices(spec)) if is_mask(spec) else np.where(number, np.inf, 0.0)
     away = _away_from_tie(companion, spec).reshape(unequal.shape)
     if spec.options.sequential:
         unequal = _first(unequal)
@@ -74,8 +89,7 @@ def _first(unequal: Mask) -> Mask:
 def _away_from_tie(companion: Companion, spec: OutputSpec) -> Floats:
     """Return the larger of both sides' margins at each choice, in what the tolerance allows."""
     judged = companion.spec
-    choices = spec.bytes_per_row // DTYPE_BYTES[spec.dtype]
-    if companion.a.reshape(len(companion.a), -1).shape[1] == choices:  # the margins themselves
+    if companion.a.reshape(len(companion.a), -1).shape[1] == count_choices(spec):  # the margins themselves
         a, b = (np.abs(each.astype(np.float64)).reshape(len(each), -1) for each in (companion.a, companion.b))
         scale = np.full(a.shape, spec.options.scale)
     else:
