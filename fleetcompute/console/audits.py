@@ -133,7 +133,7 @@ class AuditAdmin(ReadOnlyAdmin):
         context = {
             "rates": rates[::-1],
             "chart": _draw_rates(rates) if days else "",
-            "commits_read": f"{audit_statistics.COMMITS_READ:,}",
+            "results_read": f"{audit_statistics.RESULTS_READ:,}",
             "audits_read": f"{audit_statistics.AUDITS_READ:,}",
         }
         return render_page(self, request, "rates", "Audit rates", context)

@@ -43,7 +43,7 @@ def _grid(y_max: float, unit: str) -> SafeString:
     return format_html_join(
         "",
         '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text class="tick" x="{}" y="{}">{}{}</text>',
-        ((LEFT, WIDTH - 8, y, y, LEFT - 4, y + 4, f"{value:g}", unit) for y, value in marks),
+        ((LEFT, WIDTH - 8, y, y, LEFT - 4, y + 4, f"{value:.3g}", unit) for y, value in marks),
     )
 
 

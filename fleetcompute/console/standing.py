@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -22,6 +22,8 @@ from workunits.pipeline import oversight
 from workunits.pipeline.trust import release_vehicle
 from workunits.selectors.audit_statistics import LEVEL_OF
 from workunits.selectors.vehicle_trust import TrustView, get_vehicle_trust
+
+MICROCREDITS_PER_CREDIT: Final = 1_000_000
 
 
 class NotHeldBack(FleetError):
@@ -48,6 +50,7 @@ def show_trust(section: AnyAdmin, request: HttpRequest, vehicle_id: int) -> Http
     waits = found.standing is not None and found.standing.appealed_at and not found.standing.appeal_answered_at
     context = {
         "found": found,
+        "history": _draw_history(found),
         "charts": _draw_probabilities(found),
         "events": [(event, LEVEL_OF[event.level].value if event.level is not None else "") for event in found.events],
         "state": found.standing.state if found.standing else "normal",
@@ -76,6 +79,28 @@ _ORDERS: dict[str, tuple[Callable[[int, str, str], None], str]] = {
     "release": (_release, "The car works as any other again."),
     "answer": (_answer, "The owner reads the answer on his page."),
 }
+
+
+def _draw_history(found: TrustView) -> str:
+    """Draw what the vehicle was believed over time, in credits; empty where that was never anything."""
+    points = [point for line in found.history.values() for point in line]
+    highest = max((point.weight for point in points), default=0)
+    if not highest:
+        return ""
+    first, last = min(point.at for point in points), max(point.at for point in points)
+    span = (last - first).total_seconds() or 1.0
+    return line_chart(
+        {
+            level: [
+                Point((point.at - first).total_seconds() / span, point.weight / MICROCREDITS_PER_CREDIT)
+                for point in line
+            ]
+            for level, line in found.history.items()
+        },
+        title="Accepted weight over time, in credits",
+        x_labels=[f"{first:%Y-%m-%d %H:%M}", f"{last:%Y-%m-%d %H:%M}"],
+        y_max=highest / MICROCREDITS_PER_CREDIT,
+    )
 
 
 def _draw_probabilities(found: TrustView) -> str:

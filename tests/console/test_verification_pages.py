@@ -184,17 +184,31 @@ def test_distances_are_counted_by_model_and_pair_of_classes(operator, dispute) -
     assert found["avx512", "anchor"].counts == [0] * 10 + [1]
 
 
-def test_rates_say_how_often_results_were_drawn_and_what_came_of_it(operator, dispute) -> None:
+def test_rates_say_how_often_results_were_drawn_and_what_came_of_it(operator, db, monkeypatch) -> None:
+    from tests.engine.audit_rows import AUDIT, make_audited_batch, put_replica
+    from tests.engine.factories import NOW, make_vehicle
+    from tests.engine.trust_rows import commit_result, kept_commits
     from workunits.models import Audit
+    from workunits.pipeline import drain
+    from workunits.pipeline.trust import fold_trust
+    from workunits.pipeline.validate import validate_ready
     from workunits.selectors.audit_statistics import list_rates
 
-    put_commits(dispute.honest, dispute.batch, 40)
-    Audit.objects.filter(reason="auditing").delete()
-    from tests.engine.factories import NOW
-
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+    batch, car = make_audited_batch(units=8), make_vehicle()
+    for unit in range(8):
+        commit_result(batch, car, unit=unit, drawn=unit in (3, 7))
+    validate_ready(now=NOW)
+    for unit in (3, 7):
+        put_replica(batch, unit=unit, role=AUDIT)
+    validate_ready(now=NOW)
+    fold_trust(now=NOW)
+    # What is final is no commitment any more, and still it was audited or not.
+    assert kept_commits(car) == []
     (rates,) = list_rates(now=NOW + timedelta(days=1))
-    assert (rates.level, rates.commits, rates.drawn_share) == ("standard", 40, 0.25)
-    assert rates.outcomes == {"failed": 1}
+    assert (rates.level, rates.results, rates.drawn_share) == ("standard", 8, 0.25)
+    assert rates.outcomes == {"passed": 2}
+    assert Audit.objects.filter(reason="auditing", state="passed").count() == 2
     assert list_rates(now=NOW + timedelta(days=20)) == []
     assert operator.get("/console/workunits/audit/rates/").status_code == 200
 
@@ -227,6 +241,35 @@ def test_a_vehicles_trust_is_shown_over_time_with_what_changed_it(operator, disp
     assert 0.09 < weights[2].probability < 0.4
     assert [audit.pk for audit in page.context["found"].failed_audits] == [dispute.audit.pk]
     assert operator.get("/console/workunits/vehicle/999999/trust/").status_code == 404
+
+
+def test_trust_is_shown_over_time_also_where_all_is_final(operator, db, monkeypatch) -> None:
+    from tests.engine.audit_rows import AUDIT, make_audited_batch, put_replica
+    from tests.engine.factories import NOW, make_vehicle
+    from tests.engine.trust_rows import commit_result, kept_commits
+    from workunits.pipeline import drain
+    from workunits.pipeline.trust import fold_trust
+    from workunits.pipeline.validate import validate_ready
+
+    monkeypatch.setattr(drain, "_random", lambda: 0.5)
+    batch, car = make_audited_batch(units=4), make_vehicle()
+    for unit in range(4):
+        commit_result(batch, car, unit=unit, drawn=unit == 3, at=NOW + timedelta(minutes=unit))
+        validate_ready(now=NOW + timedelta(minutes=unit))
+    auditor = put_replica(batch, unit=3, role=AUDIT)
+    validate_ready(now=NOW + timedelta(minutes=5))
+    fold_trust(now=NOW + timedelta(minutes=5))
+    assert kept_commits(car) == []
+    page = operator.get(trust_page(car))
+    text = page.content.decode()
+    assert "Accepted weight over time, in credits" in text
+    assert '<polyline class="line-0"' in text
+    line = page.context["found"].history["standard"]
+    assert [point.at for point in line[:-1]] == [NOW + timedelta(minutes=minute) for minute in (0, 1, 2, 3, 3)]
+    assert [point.weight for point in line[:-1]] == pytest.approx([50, 100, 150, 200, 200], abs=1)  # decayed a little
+    assert line[-1].weight == 0  # idle for too long
+    # Who only audited for others is believed nothing for that.
+    assert "Nothing of it was accepted yet" in operator.get(trust_page(auditor)).content.decode()
 
 
 def test_what_is_certain_to_be_audited_is_shown_so(dispute) -> None:

@@ -1,6 +1,6 @@
 """What the fleet's audits say: how far honest outputs are apart, by model and class, and how often results are audited.
 
-Both read a bounded number of rows however long the tables are: the newest audits, and a sample of the commitments.
+Both read a bounded number of rows however long the tables are: the newest audits, and a sample of the replicas.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workunits.domain.audits.levels import LEVEL_NUMBER, VerificationLevel
 from workunits.store.db import fetch_all, fetch_one
 
 AUDITS_READ: Final = 50_000
-COMMITS_READ: Final = 200_000
+RESULTS_READ: Final = 100_000
 RATES_WINDOW: Final = timedelta(days=14)
 # In tolerances: at most 1 agrees, at least 4 does not.
 DISTANCE_EDGES: Final = (0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 100.0)
@@ -40,13 +40,12 @@ class Distances:
 
 @dataclass(kw_only=True, slots=True)
 class DayRates:
-    """One day at one level. `commits` is estimated from a sample; `outcomes` are those of the newest audits."""
+    """One day at one level. `results` is estimated from a sample; `outcomes` are those of the newest audits."""
 
     day: date
     level: VerificationLevel
-    commits: int = 0
+    results: int = 0
     drawn_share: float | None = None
-    mean_probability: float | None = None
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,7 +69,7 @@ def list_distances() -> list[Distances]:
 
 
 def list_rates(*, now: datetime) -> list[DayRates]:
-    """Return commitments, draws and outcomes of the last days by level, oldest first."""
+    """Return results, draws and outcomes of the last days by level, oldest first."""
     since = now - RATES_WINDOW
     found: dict[tuple[date, int], DayRates] = {}
 
@@ -78,17 +77,15 @@ def list_rates(*, now: datetime) -> list[DayRates]:
         return found.setdefault((day, level), DayRates(day=day, level=LEVEL_OF[level]))
 
     share = _sampled_share()
-    for day, level, commits, drawn, probability in fetch_all(
-        "sample_commits", {"percent": 100 * share, "since": since}
-    ):
-        rates = at(day, level)
-        rates.commits, rates.drawn_share, rates.mean_probability = round(commits / share), drawn / commits, probability
+    for day, level, results, drawn in fetch_all("sample_results", {"percent": 100 * share, "since": since}):
+        rates = at(day, LEVEL_NUMBER[VerificationLevel(level)])
+        rates.results, rates.drawn_share = round(results / share), drawn / results
     for day, level, state, count in fetch_all("count_outcomes", {"since": since, "audits_max": AUDITS_READ}):
         at(day, level).outcomes[state] = count
     return [found[key] for key in sorted(found)]
 
 
 def _sampled_share() -> float:
-    row = fetch_one("estimate_commits", {})
-    kept = row[0] if row else 0
-    return min(1.0, COMMITS_READ / kept) if kept > 0 else 1.0
+    row = fetch_one("estimate_replicas", {})
+    there = row[0] if row else None
+    return min(1.0, RESULTS_READ / there) if there else 1.0
