@@ -174,7 +174,7 @@ def add_sketch(files: Files) -> None:
     finite = [[0.0 if score == float("-inf") else score for score in row] for row in scores]
     equal.update(f"{project_rows(finite, salt, 2, buckets, slice(10, 21))} ".encode())
     equal.update(f"3 <f4 ({rows}, 2, 3) ".encode())
-    pairs = [[(row[place], row[place + 3]) for place in range(3)] for row in shares]
+    pairs: list[list[tuple[float, ...]]] = [[(row[place], row[place + 3]) for place in range(3)] for row in shares]
     equal.update(f"{project_softmax(pairs, salt, 3, buckets, slice(21, 32))} ".encode())
     equal.update(f"4 |i1 ({rows}, 3) ".encode())
     equal.update(f"{project_rows(codes, salt, 4, buckets, slice(32, 43))} ".encode())
@@ -273,7 +273,7 @@ def project(
 def weigh(drawn: bytes, number: int) -> float:
     """Return the weight of a chunk's number, counted row by row."""
     first, step = struct.unpack(">II", drawn)
-    word = (number * (step | 1) + first) % 2**32
+    word: int = (number * (step | 1) + first) % 2**32
     word = (word ^ word >> 16) * 0x7FEB352D % 2**32
     return word / 2**32 + 0.5
 
