@@ -304,3 +304,20 @@ def test_where_an_anchor_is_there_an_audit_waits_for_the_bytes_that_were_asked_f
         queue_reviews(batch.id, [0])
         validate_ready(now=at)
         assert rows_of("unit", batch_id=batch.id)[0]["needed"] == 0
+
+
+def test_an_anchor_that_comes_back_takes_over_the_young_that_were_left_to_cars_meanwhile(monkeypatch):
+    """Whoever waits for an anchor to be away, or sees to it, is not audited by a friend for that."""
+    batch = make_audited_batch(units=2)
+    put_replica(batch, drawn=True, young=True, sequence=1)
+    put_replica(batch, drawn=True, sequence=1, unit=1)
+    validate_ready(now=NOW)
+    assert {audit.needs for audit in audits_of(batch)} == {"car"}
+    assert escalate_audits(now=later(60)) == 0
+    monkeypatch.setattr(drain, "is_anchor_alive", lambda _now: True)
+    monkeypatch.setattr(resolve, "is_anchor_alive", lambda _now: True)
+    assert escalate_audits(now=later(120)) == 1
+    assert {audit.reason: audit.needs for audit in audits_of(batch)} == {"young": "anchor", "drawn": "car"}
+    run = AnchorRun.objects.get()
+    assert (run.unit_number, run.reason, run.state) == (0, "young", "waiting")
+    assert escalate_audits(now=later(180)) == 0

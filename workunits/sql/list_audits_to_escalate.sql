@@ -1,4 +1,5 @@
--- Open audits that something can be done about: those that wait for too long, and those of batches that lease no more.
+-- Open audits that something can be done about: those that wait for too long, those of batches that lease no more, and
+-- those of young vehicles that were left to cars while no anchor was there: a car may be a friend's.
 -- Caller: store.audits.list_audits_to_escalate, in the sweep. Locks: none. Index: audit_open, replica_one_per_owner,
 -- unit_pkey.
 -- Rows: at most `audits_max`, oldest first. Left out is what can only wait: a dispute in the anchors' queue, what a car
@@ -19,7 +20,8 @@ CROSS JOIN LATERAL (
            (%(has_anchor)s OR a.stage <> '') AND NOT runs.has_failed AS is_helped
 ) AS facts
 WHERE a.state = 'open'
-  AND (a.created_at <= %(overdue_before)s OR NOT facts.is_leasing)
+  AND (a.created_at <= %(overdue_before)s OR NOT facts.is_leasing
+       OR %(has_anchor)s AND a.reason = 'young' AND a.needs <> 'anchor')
   AND NOT (runs.has_run AND (a.stage <> '' OR %(has_anchor)s))
   AND (facts.is_helped OR NOT (facts.is_leasing AND a.needs = 'car')
        OR a.opens_at <= %(overdue_before)s AND EXISTS (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from workunits.domain.audits.rows import ANCHOR, CAR, CLASS, DISPUTE, OTHER_CLASS, OVERDUE, AuditRow
+from workunits.domain.audits.rows import ANCHOR, CAR, CLASS, DISPUTE, OTHER_CLASS, OVERDUE, YOUNG, AuditRow
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.states import BatchStatus
 
@@ -42,8 +42,8 @@ def escalate(
     if has_run and (has_anchor or is_dispute):
         return None  # it is in the anchors' queue
     if (is_dispute or has_anchor) and not has_failed_run:
-        reason = DISPUTE if is_dispute else CLASS if audit.needs == OTHER_CLASS else OVERDUE
-        return Escalation(audit=replace(audit, needs=ANCHOR), run_reason=reason)
+        waited = CLASS if audit.needs == OTHER_CLASS else YOUNG if audit.reason == YOUNG else OVERDUE
+        return Escalation(audit=replace(audit, needs=ANCHOR), run_reason=DISPUTE if is_dispute else waited)
     if not is_overdue:
         return None
     if batch_status in LEASING and not (batch_status == BatchStatus.PAUSED and is_held):
