@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 WIDTH: Final = 720
 HEIGHT: Final = 180
-LEFT: Final = 44
+LEFT: Final = 64
 BOTTOM: Final = 22
 TOP: Final = 8
 
@@ -25,7 +25,8 @@ class Point(NamedTuple):
 def line_chart(
     series: Mapping[str, Sequence[Point]], *, title: str, x_labels: Sequence[str], y_max: float = 1.0, unit: str = ""
 ) -> SafeString:
-    """Return lines, one for each series, from 0 to `y_max`; `x_labels` are spread evenly below."""
+    """Return lines, one for each series in the order of its name, from 0 to `y_max`; `x_labels` are spread below."""
+    series = dict(sorted(series.items()))
     return format_html(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}{}</svg>',
         WIDTH, HEIGHT, title, _grid(y_max, unit), _labels(x_labels), _lines(series, y_max), _legend(list(series)),
