@@ -17,7 +17,8 @@ import socket
 import threading
 import time
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from celery import Task, current_app, shared_task
 from django.conf import settings
@@ -26,6 +27,7 @@ from django.utils import timezone
 from kombu import Queue
 from kombu.exceptions import ChannelError, OperationalError
 
+from workunits.domain.errors import carry_on
 from workunits.pipeline import (
     alarm,
     anchors,
@@ -50,6 +52,11 @@ ANCHOR_QUEUE = "anchor"
 ANCHOR_SECONDS = 600.0
 
 
+class _Stage(Protocol):
+    def __call__(self, *, now: datetime) -> object:
+        """Do what waits for the stage."""
+
+
 @shared_task(ignore_result=True)
 def split_batch(*, batch_id: int) -> None:
     """Cut a queued batch into work units."""
@@ -67,13 +74,18 @@ def validate_ready() -> None:
 def _judge(*, now: datetime) -> bool:
     """Take verdicts and their consequences, each stage on what the one before it left; return whether a batch may end.
 
-    A unit that is opened again, by an anchor's finding or a lost audit, is looked at by the next call.
+    A unit that is opened again, by an anchor's finding or a lost audit, is looked at by the next call. A stage that
+    fails for one batch or vehicle keeps no other stage waiting, here and in the sweep.
     """
-    may_end = validate.validate_ready(now=now)
-    resolve.resolve_anchor_runs(now=now)
-    revoke.settle_failures(now=now)
-    revoke.apply_revocations(now=now)
-    return trust.fold_trust(now=now) > 0 or may_end
+    stages: tuple[_Stage, ...] = (
+        validate.validate_ready,
+        resolve.resolve_anchor_runs,
+        revoke.settle_failures,
+        revoke.apply_revocations,
+        trust.fold_trust,
+    )
+    may_end, *_, folded = carry_on(stages, lambda stage: stage(now=now))
+    return bool(may_end or folded)
 
 
 @shared_task(ignore_result=True)
@@ -85,27 +97,33 @@ def settle_credit() -> None:
 @shared_task(ignore_result=True)
 def assemble_batch(*, batch_id: int) -> None:
     """Write a finalizing batch's result files; settle first what it earned."""
-    credit.settle_credit(now=timezone.now())
-    assemble.assemble_batch(batch_id=batch_id, now=timezone.now())
+    now = timezone.now()
+    stages: tuple[_Stage, ...] = (credit.settle_credit, partial(assemble.assemble_batch, batch_id=batch_id))
+    carry_on(stages, lambda stage: stage(now=now))
 
 
 @shared_task(ignore_result=True)
 def sweep() -> None:
     """End what will not end by itself and pick up what a lost nudge left. Run every few seconds by beat."""
     now = timezone.now()
-    recover.expire_overdue_leases(now=now)
-    recover.cancel_batches(now=now)
-    recover.forget_old_pairings(now=now)
-    resolve.escalate_audits(now=now)
-    trust.force_audits(now=now)
-    _judge(now=now)
+    stages: tuple[_Stage, ...] = (
+        recover.expire_overdue_leases,
+        recover.cancel_batches,
+        recover.forget_old_pairings,
+        resolve.escalate_audits,
+        trust.force_audits,
+        _judge,
+        _pick_up,
+    )
+    carry_on(stages, lambda stage: stage(now=now))
+
+
+def _pick_up(*, now: datetime) -> None:
     leftovers = recover.find_leftovers(now=now)
-    for batch_id in leftovers.to_split:
-        split.split_batch(batch_id=batch_id, now=now)
-    for batch_id in leftovers.to_assemble:
-        assemble.assemble_batch(batch_id=batch_id, now=now)
     if leftovers.to_anchors:
         _nudge_anchors()
+    carry_on(leftovers.to_split, lambda batch_id: split.split_batch(batch_id=batch_id, now=now))
+    carry_on(leftovers.to_assemble, lambda batch_id: assemble.assemble_batch(batch_id=batch_id, now=now))
 
 
 @shared_task(ignore_result=True)

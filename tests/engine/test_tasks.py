@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 from celery import Celery
+from django.db import connection
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from fleetcompute.celery import app as celery_app
-from tests.engine.factories import NOW, Car, make_batch, rows_of
+from tests.engine.audit_rows import AUDIT, finish_run, make_audited_batch
+from tests.engine.factories import NOW, Car, make_batch, make_vehicle, rows_of
+from tests.engine.trust_rows import commit_result
 from workunits import tasks
-from workunits.models import AnchorRun, Batch
+from workunits.domain.errors import carry_on
+from workunits.models import AnchorRun, Batch, OnnxModel, VehicleStanding
+from workunits.pipeline import validate
 
 pytestmark = pytest.mark.django_db
 
@@ -118,3 +123,58 @@ def test_a_worker_of_the_anchors_queue_runs_what_waits_until_nothing_does(monkey
     monkeypatch.setattr("workunits.pipeline.anchors.run_next", lambda **_: left.pop(0))
     tasks.run_anchors()
     assert left == []
+
+
+def lose_an_output(batch):
+    """Let a car and its auditor differ about a unit whose result's bytes are gone."""
+    commit_result(batch, make_vehicle(), drawn=True)
+    validate.validate_ready(now=NOW)
+    commit_result(batch, make_vehicle(), 7.0, role=AUDIT)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE replica SET output = NULL, output_blob = %s WHERE batch_id = %s AND role = 0", ["0" * 64, batch.id]
+        )
+
+
+def test_a_unit_whose_bytes_are_gone_keeps_no_other_unit_waiting(caplog):
+    broken, batch = make_audited_batch(units=2), make_audited_batch(units=1)
+    lose_an_output(broken)
+    commit_result(broken, make_vehicle(), unit=1, drawn=True)
+    validate.validate_ready(now=NOW)
+    commit_result(broken, make_vehicle(), 7.0, unit=1, role=AUDIT)
+    commit_result(batch, make_vehicle())
+    validate.validate_ready(now=NOW)
+    assert f"unit 0 of batch {broken.id} cannot be judged" in caplog.text
+    assert [unit["state"] for unit in rows_of("unit", batch_id=batch.id)] == ["VALIDATED"]
+    assert [run.unit_number for run in AnchorRun.objects.filter(batch=broken)] == [1]
+
+
+def test_what_fails_in_one_stage_or_batch_keeps_no_other_waiting():
+    broken, batch, loser = make_audited_batch(units=1), make_audited_batch(units=1), make_vehicle()
+    commit_result(batch, loser, 7.0, drawn=True)
+    validate.validate_ready(now=NOW)
+    finish_run(batch, 1.0)
+    commit_result(broken, make_vehicle(), drawn=True)
+    validate.validate_ready(now=NOW)
+    commit_result(broken, make_vehicle(), 7.0, role=AUDIT)
+    Batch.objects.filter(id=broken.id).update(contract={"outputs": [{"name": "score"}]})
+    OnnxModel.objects.filter(id=broken.model_id).update(outputs=[{"name": "score"}])
+    with pytest.raises(ExceptionGroup):
+        tasks.sweep()
+    assert [row["state"] for row in rows_of("replica", batch_id=batch.id, owner_id=loser.owner_id)] == ["REVOKED"]
+    assert VehicleStanding.objects.get(vehicle=loser).life_ends == [1]
+
+
+def test_each_is_done_and_what_went_wrong_is_said_at_the_end():
+    done = []
+
+    def act(number):
+        if number % 2:
+            raise ValueError(number)
+        done.append(number)
+        return number
+
+    with pytest.raises(ExceptionGroup) as caught:
+        carry_on(range(5), act)
+    assert (done, [str(problem) for problem in caught.value.exceptions]) == ([0, 2, 4], ["1", "3"])
+    assert carry_on([2, 4], act) == [2, 4]

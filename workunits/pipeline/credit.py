@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db import transaction
 
+from workunits.domain.errors import carry_on
 from workunits.models import Account
 from workunits.store.ledger import get_platform_balance, list_batches_to_settle, settle_batch
 
@@ -22,11 +23,13 @@ log = logging.getLogger(__name__)
 
 def settle_credit(*, now: datetime) -> int:
     """Settle every batch that has unsettled verdicts or results to release; return how many transfers were written."""
-    transfers, release_before = 0, last_release(now)
-    for batch_id in list_batches_to_settle(release_before=release_before):
+    release_before = last_release(now)
+
+    def settle(batch_id: int) -> int:
         with transaction.atomic():
-            transfers += settle_batch(batch_id, release_before=release_before, now=now)
-    return transfers
+            return settle_batch(batch_id, release_before=release_before, now=now)
+
+    return sum(carry_on(list_batches_to_settle(release_before=release_before), settle))
 
 
 def last_release(now: datetime) -> datetime:

@@ -7,6 +7,7 @@ was compared.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from django.db import transaction
 from workunits.domain.audits.levels import LEVEL_NUMBER
 from workunits.domain.audits.rows import AuditedUnit, Decision, Odds
 from workunits.domain.audits.verdict import is_plain, judge_audited
+from workunits.domain.errors import FleetError
 from workunits.domain.quorum import RetryLimits
 from workunits.domain.replicas import ReplicaRole
 from workunits.domain.states import BatchStatus, ReplicaState, UnitState
@@ -36,6 +38,8 @@ from workunits.store.verdicts import (
     read_outputs,
     take_reviews,
 )
+
+log = logging.getLogger(__name__)
 
 # Outputs of so many doubtful units are held in memory at once.
 DOUBTS_AT_ONCE = 16
@@ -71,10 +75,13 @@ def drain_batch(*, batch_id: int, now: datetime, only: list[int] | None = None) 
 
 def _drain_doubts(seen: BatchTurn, doubts: Sequence[UnitReview], now: datetime) -> bool:
     odds, book = _odds(now), SpecsBook(seen.batch_id)
-    prepared = {
-        review.number: (review, _judge(seen, review, read_outputs(seen.batch_id, review.number), odds, book))
-        for review in doubts
-    }
+    prepared: dict[int, tuple[UnitReview, Verdicts]] = {}
+    for review in doubts:
+        try:
+            outputs = read_outputs(seen.batch_id, review.number)
+            prepared[review.number] = review, _judge(seen, review, outputs, odds, book)
+        except FleetError:  # its bytes are gone, say: it stays queued, and keeps no other unit waiting
+            log.exception("unit %s of batch %s cannot be judged", review.number, seen.batch_id)
     with transaction.atomic():
         turn = lock_verdicts(seen.batch_id)
         if turn is None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from workunits.domain.audits.escalation import escalate
-from workunits.domain.errors import FleetError
+from workunits.domain.errors import FleetError, carry_on
 from workunits.domain.tensors import check_document
 from workunits.pipeline.drain import drain_batch
 from workunits.store.anchors import is_anchor_alive
@@ -43,8 +43,7 @@ def resolve_anchor_runs(*, now: datetime) -> bool:
     by_batch: dict[int, list[EndedRun]] = defaultdict(list)
     for run in list_ended_runs(runs_max=RUNS_AT_ONCE):
         by_batch[run.batch_id].append(run)
-    settled = [_resolve_batch(batch_id, runs, now) for batch_id, runs in by_batch.items()]
-    return any(settled)
+    return any(carry_on(by_batch.items(), lambda of_batch: _resolve_batch(*of_batch, now)))
 
 
 def _resolve_batch(batch_id: int, runs: Sequence[EndedRun], now: datetime) -> bool:
@@ -82,7 +81,7 @@ def escalate_audits(*, now: datetime) -> int:
     by_batch: dict[int, dict[int, WaitingAudit]] = defaultdict(dict)
     for audit in waiting:
         by_batch[audit.batch_id][audit.unit_number] = audit
-    return sum(_escalate_batch(batch_id, audits, now, has_anchor=has_anchor) for batch_id, audits in by_batch.items())
+    return sum(carry_on(by_batch.items(), lambda of_batch: _escalate_batch(*of_batch, now, has_anchor=has_anchor)))
 
 
 def _escalate_batch(batch_id: int, waiting: Mapping[int, WaitingAudit], now: datetime, *, has_anchor: bool) -> int:

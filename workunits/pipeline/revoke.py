@@ -15,6 +15,7 @@ from datetime import datetime
 from django.db import transaction
 
 from workunits.domain.audits.fold import judge_losses
+from workunits.domain.errors import carry_on
 from workunits.store.revocations import list_batches_to_revoke, lock_batch, reopen_batch, take_back
 from workunits.store.standings import begin_standing, end_life, list_losing_vehicles, lock_losing_vehicle, queue_losses
 from workunits.store.verdicts import lock_verdicts
@@ -25,7 +26,8 @@ UNITS_AT_ONCE = 1_000
 
 def settle_failures(*, now: datetime) -> int:
     """Reset every vehicle that lost an audit and queue what that takes back; return how many vehicles."""
-    return sum(_settle(vehicle_id, now) for vehicle_id in list_losing_vehicles(vehicles_max=VEHICLES_AT_ONCE))
+    losing = list_losing_vehicles(vehicles_max=VEHICLES_AT_ONCE)
+    return sum(carry_on(losing, lambda vehicle_id: _settle(vehicle_id, now)))
 
 
 def _settle(vehicle_id: int, now: datetime) -> bool:
@@ -49,7 +51,7 @@ def _settle(vehicle_id: int, now: datetime) -> bool:
 
 def apply_revocations(*, now: datetime) -> int:
     """Take back what is queued, batch by batch; return how many units lost their result."""
-    return sum(_apply(batch_id, now) for batch_id in list_batches_to_revoke())
+    return sum(carry_on(list_batches_to_revoke(), lambda batch_id: _apply(batch_id, now)))
 
 
 def _apply(batch_id: int, now: datetime) -> int:

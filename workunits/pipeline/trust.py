@@ -18,6 +18,7 @@ from django.db import transaction
 
 from workunits.domain.audits.fold import find_finals, fold_commits
 from workunits.domain.audits.rows import ANCHOR, CAR, FORCED, AuditRow
+from workunits.domain.errors import carry_on
 from workunits.pipeline.draws import audit_rules
 from workunits.store.anchors import is_anchor_alive
 from workunits.store.audits import open_audits
@@ -67,11 +68,13 @@ def _fold(vehicle: DueVehicle) -> FoldedVehicle:
 
 
 def _finalise(vehicles: Collection[int], now: datetime) -> None:
-    for batch_id in list_final_batches(vehicles):
+    def finalise(batch_id: int) -> None:
         with transaction.atomic():
             turn = lock_verdicts(batch_id)
             if turn is not None:  # else its vehicles stay due
                 finalise_batch(turn, vehicles, now=now)
+
+    carry_on(list_final_batches(vehicles), finalise)
 
 
 def force_audits(*, now: datetime) -> int:
