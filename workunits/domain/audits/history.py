@@ -42,8 +42,9 @@ def reckon_back(
     """
     held = {level: last.weight for level, last in weights.items()}
     lines = {level: [last] for level, last in weights.items()}
+    moves: list[Accepted | Loss] = [*accepted, *losses]
     # At the same moment the reset is the later one: what was accepted then, it took as well.
-    for each in sorted([*accepted, *losses], key=lambda one: (one.at, isinstance(one, Loss)), reverse=True):
+    for each in sorted(moves, key=lambda one: (one.at, isinstance(one, Loss)), reverse=True):
         if isinstance(each, Loss):
             for level in each.weights.keys() & weights.keys():
                 lines[level] += [Believed(each.at, 0), Believed(each.at, each.weights[level])]
