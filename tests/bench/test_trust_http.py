@@ -12,6 +12,18 @@ from bench.trust.http import HttpOptions, run_scenarios, truth
 from bench.trust.http.options import decode_options, encode_options, read_options
 from bench.trust.http.scenarios import SCENARIOS
 
+# Each kind of liar, how many of them there are among twelve cars, and within how many commitments they are found.
+LIARS = {
+    "faulty": (1, 20),
+    "cheating": (1, 6),
+    "sleeping": (1, 40),
+    "returning": (1, 10),
+    "colluding": (2, 40),
+    "copying": (1, 10),
+    "half_precision": (1, 6),
+    "kernel_bug": (2, 40),
+}
+
 
 def read(*arguments: str) -> HttpOptions | None:
     parser = argparse.ArgumentParser()
@@ -45,11 +57,7 @@ def test_classes_differ_in_every_output_and_none_of_them_is_wrong():
 
 
 def test_every_kind_of_adversary_is_in_some_scenario():
-    named = {who for scenario in SCENARIOS for who in scenario.adversaries}
-    assert named == {
-        "faulty", "cheating", "sleeping", "returning", "colluding", "fishing", "copying", "half_precision",
-        "kernel_bug",
-    }  # fmt: skip
+    assert {who for scenario in SCENARIOS for who in scenario.adversaries} == {*LIARS, "fishing"}
 
 
 @pytest.mark.slow
@@ -81,3 +89,30 @@ def test_audits_catch_colluders_take_back_what_they_made_up_and_leave_honest_car
     # Neither the wire's third answer nor the anchors were left out.
     assert report["outcomes"]["keep"] > 0
     assert report["anchor_runs"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(LIARS))
+def test_every_kind_of_liar_is_found_soon_and_only_he_and_nothing_wrong_is_in_the_file(kind):
+    cars, delay_max = LIARS[kind]
+    options = HttpOptions(scenarios=(f"standard_{kind}",), cars=12, units_per_car=48, inline=False, days_max=12)
+    (report,) = run_scenarios(options)
+    assert (report["complaints"], report["problems"], report["honest_vehicles_reset"]) == ([], {}, 0)
+    # A returner is another owner each time.
+    assert report["liars"] >= cars if kind == "returning" else report["liars"] == cars
+    assert report["liars_caught"] == report["liars"]
+    assert report["provisional_wrong"] > 0.0
+    assert 1 <= report["detection_delay_units"] <= delay_max
+    assert (report["status"], report["rows_once"], report["file_rows_wrong"]) == ("completed", True, 0)
+    assert (report["accepted_wrong"], report["rows_final"]) == (0.0, 12 * 48 * truth.UNIT_ROWS)
+    assert report["met"]
+
+
+@pytest.mark.slow
+def test_friends_who_hand_back_all_but_each_others_lies_audit_few_of_them():
+    (report,) = run_scenarios(HttpOptions(scenarios=("standard_fishing",), cars=12, units_per_car=40, days_max=12))
+    assert (report["complaints"], report["problems"], report["honest_vehicles_reset"]) == ([], {}, 0)
+    assert (report["status"], report["rows_once"]) == ("completed", True)
+    assert report["outcomes"]["returned"] > 12 * 40
+    assert report["liars_caught"] == report["liars"] == 2
+    assert report["friend_share"] <= 0.5
