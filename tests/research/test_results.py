@@ -173,3 +173,63 @@ def test_a_batch_that_ended_without_a_row_has_no_results(caller, cut) -> None:
     Batch.objects.update(status="cancelled", outcome="none", ended_at=timezone.now())
     answer = caller.get(f"/batches/{cut}/results")
     assert (answer.status_code, answer.json()["code"]) == (404, "results_unavailable")
+
+
+def test_files_that_held_rows_taken_back_are_written_anew_and_the_researcher_is_told(
+    caller, ordered, monkeypatch, settings
+) -> None:
+    from django.db import connection
+    from django.utils import timezone
+
+    from tests.engine.audit_rows import finish_run
+    from tests.engine.factories import Car, commit
+    from workunits.models import Batch
+    from workunits.pipeline import dispatch, draws
+    from workunits.pipeline.resolve import resolve_anchor_runs
+    from workunits.pipeline.revoke import apply_revocations, settle_failures
+    from workunits.pipeline.split import split_batch
+    from workunits.pipeline.validate import validate_ready
+    from workunits.store.board import DispatchBoard
+
+    monkeypatch.setattr(dispatch, "_board", lambda: DispatchBoard(0))
+    monkeypatch.setattr(draws, "draw_place", lambda: 0)
+    settings.FLEET = dataclasses.replace(settings.FLEET, unit_rows_max=5)
+    order = {**ordered, "verification": {"level": "standard"}, "finality": "provisional"}
+    batch_id, now = caller.post("/batches", order).json()["id"], timezone.now()
+    batch = Batch.objects.get(public_id=batch_id)
+    split_batch(batch_id=batch.pk, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE unit SET place = number")
+    right = {number: save({"y": EXPECTED[5 * number : 5 * number + 5]}) for number in range(2)}
+
+    def run_all(lie: float) -> None:
+        car = Car(memory_bytes=2**40)
+        leases = car.lease(4, at=now)
+        outputs = {lease.token: np.array(EXPECTED[5 * lease.replica.ref.unit_number :][:5]) + lie for lease in leases}
+        car.sync(commitments=[commit(lease, output=save({"y": outputs[lease.token]})) for lease in leases], at=now)
+        validate_ready(now=now)
+
+    run_all(lie=100.0)
+    assemble(batch_id)
+    wrong = caller.get(f"/batches/{batch_id}/results")
+    assert (wrong["Fleet-Result"], wrong["Fleet-Rows"]) == ("complete", "final=0; provisional=10; revision=0")
+
+    finish_run(batch, output=right[0], unit=0)
+    resolve_anchor_runs(now=now)
+    settle_failures(now=now)
+    apply_revocations(now=now)
+    body = caller.get(f"/batches/{batch_id}").json()
+    assert (body["status"], body["outcome"], body["result_revision"]) == ("in_progress", None, 1)
+    assert [notice["code"] for notice in body["notices"]] == ["rows_revoked"]
+    assert "files will be written anew" in body["notices"][0]["text"]
+    assert body["verification"]["rows"]["revoked"] == 10
+    # The wrong file is not served any more, whoever asks for the rest of it.
+    again = caller.get(f"/batches/{batch_id}/results", Range="bytes=10-", If_Range=wrong["ETag"])
+    assert again.status_code != 206
+    validate_ready(now=now)
+    run_all(lie=0.0)
+    assemble(batch_id)
+    mended = caller.get(f"/batches/{batch_id}/results", If_None_Match=wrong["ETag"])
+    assert (mended.status_code, mended["Fleet-Result"]) == (200, "complete")
+    assert mended["Fleet-Rows"].endswith("revision=1")
+    assert np.allclose(np.array(pq.read_table(io.BytesIO(mended.getvalue()))["y"].to_pylist()), EXPECTED)
