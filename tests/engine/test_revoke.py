@@ -15,6 +15,7 @@ from tests.engine.factories import NOW, Car, commit, known, later, make_vehicle,
 from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, outcomes_of, units_of
 from workunits.models import (
+    AccountBalance,
     AnchorRun,
     Audit,
     Batch,
@@ -27,6 +28,7 @@ from workunits.models import (
     VehicleTrust,
 )
 from workunits.pipeline import drain
+from workunits.pipeline.credit import settle_credit
 from workunits.pipeline.dispatch import SyncConflict, sync_vehicle
 from workunits.pipeline.report import SyncRequest
 from workunits.pipeline.resolve import resolve_anchor_runs
@@ -352,6 +354,35 @@ def test_a_final_result_that_an_anchor_finds_wrong_is_replaced_and_stays_paid():
     assert (first["state"], first["canonical_owner_id"]) == ("VALIDATED", 0)
     progress = BatchProgress.objects.get(batch=batch)
     assert (progress.rows_final, progress.rows_validated) == (6, 6)
+
+
+def test_what_was_released_stays_earned_when_an_anchor_finds_it_wrong_and_nobody_pays_for_its_replacement():
+    batch, car = work(units=4, drawn=(2,), wrong=(0,))
+    complete(batch)
+    day = timedelta(days=2)
+    settle_credit(now=NOW + day)
+    before = {b.account.kind: b.balance_microcredits for b in AccountBalance.objects.filter(account__owner=car.owner)}
+    assert before == {"owner_earned": 150, "owner_provisional": 50}
+    paid = AccountBalance.objects.get(account__kind="project_budget").balance_microcredits
+    lose_audit(batch, 0)
+    settle_failures(now=NOW + day)
+    apply_revocations(now=NOW + day)
+    validate_ready(now=NOW + day)
+    settle_credit(now=NOW + 2 * day)
+    after = {b.account.kind: b.balance_microcredits for b in AccountBalance.objects.filter(account__owner=car.owner)}
+    # Three were final and are paid, the wrong one among them; the fourth, behind them, is gone.
+    assert after == {"owner_earned": 150, "owner_provisional": 0}
+    assert outcomes_of(batch, car) == {0: "final", 1: "final", 2: "final", 3: "revoked"}
+    assert AccountBalance.objects.get(account__kind="project_budget").balance_microcredits == paid + 50
+    assert VehicleStanding.objects.get(vehicle=car).life_ends == [4]
+    units = units_of(batch)
+    assert [(unit["canonical_owner_id"] == 0, unit["state"]) for unit in units] == [
+        (True, "VALIDATED"), (False, "ASSEMBLED"), (False, "ASSEMBLED"), (False, "OPEN"),
+    ]  # fmt: skip
+    batch.refresh_from_db()
+    assert (batch.status, batch.result_revision, BatchNotice.objects.filter(batch=batch).count()) == (
+        "in_progress", 1, 1,
+    )  # fmt: skip
 
 
 def test_a_unit_given_again_to_its_owner_is_taken_back_under_its_new_number():
