@@ -121,9 +121,16 @@ class AuditAdmin(ReadOnlyAdmin):
 
     def distances(self, request: HttpRequest) -> TemplateResponse:
         """Show how far outputs were apart, by model and pair of comparison classes."""
-        found = audit_statistics.list_distances()
-        rows = [(each, _bars(each.counts)) for each in found]
-        context = {"rows": rows, "edges": _edge_names(), "audits_read": f"{audit_statistics.AUDITS_READ:,}"}
+        model = request.GET.get("model", "")[:40].replace("\0", "")
+        found, has_more = audit_statistics.list_distances(model=model)
+        context = {
+            "rows": [(each, _bars(each.counts)) for each in found],
+            "model": model,
+            "has_more": has_more,
+            "pairs_shown": audit_statistics.PAIRS_SHOWN,
+            "edges": _edge_names(),
+            "audits_read": f"{audit_statistics.AUDITS_READ:,}",
+        }
         return render_page(self, request, "distances", "Distances between outputs", context)
 
     def rates(self, request: HttpRequest) -> TemplateResponse:

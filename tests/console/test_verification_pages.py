@@ -182,6 +182,13 @@ def test_distances_are_counted_by_model_and_pair_of_classes(operator, dispute) -
     assert found["neon", "x86"].largest == 1.5
     # The liar's result is infinitely far from the anchor's: the labels are not equal.
     assert found["avx512", "anchor"].counts == [0] * 10 + [1]
+    # What is wrong comes first.
+    assert [(row.first_class, row.beyond) for row, _ in page.context["rows"]] == [("avx512", 1), ("neon", 1)]
+    model = dispute.batch.model.public_id
+    assert len(operator.get("/console/workunits/audit/distances/", {"model": model}).context["rows"]) == 2
+    page = operator.get("/console/workunits/audit/distances/", {"model": "mod_none"})
+    assert page.context["rows"] == []
+    assert "No audit of that model" in page.content.decode()
 
 
 def test_rates_say_how_often_results_were_drawn_and_what_came_of_it(operator, db, monkeypatch) -> None:

@@ -193,7 +193,7 @@ def test_disagreements_are_found_by_their_index_among_many_that_agree(large_batc
 
 
 def test_statistics_read_the_newest_audits_backwards_by_id(large_batch):
-    plan = explain("count_distances", {"edges": [1.0, 4.0], "audits_max": 100})
+    plan = explain("count_distances", {"edges": [1.0, 4.0], "audits_max": 100, "model": ""})
     touched = sum(
         node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan) if node.get("Relation Name") == "audit"
     )

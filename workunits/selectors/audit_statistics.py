@@ -14,6 +14,7 @@ from workunits.domain.audits.levels import LEVEL_NUMBER, VerificationLevel
 from workunits.store.db import fetch_all, fetch_one
 
 AUDITS_READ: Final = 50_000
+PAIRS_SHOWN: Final = 200
 RESULTS_READ: Final = 100_000
 RATES_WINDOW: Final = timedelta(days=14)
 # In tolerances: at most 1 agrees, at least 4 does not.
@@ -37,6 +38,11 @@ class Distances:
         """How many audits there were."""
         return sum(self.counts)
 
+    @property
+    def beyond(self) -> int:
+        """How many were more than a tolerance apart."""
+        return sum(self.counts[DISTANCE_EDGES.index(1.0) + 1 :])
+
 
 @dataclass(kw_only=True, slots=True)
 class DayRates:
@@ -49,13 +55,17 @@ class DayRates:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-def list_distances() -> list[Distances]:
-    """Return the distribution of distances by model and pair of classes, over the newest audits."""
+def list_distances(*, model: str = "") -> tuple[list[Distances], bool]:
+    """Return the distribution of distances by model and pair of classes, over the newest audits, and if there are more.
+
+    Those with the largest share beyond the tolerance come first. `model`: the public id of the only one to look at.
+    """
     buckets: dict[tuple[str, str, str, str], dict[int, tuple[int, float]]] = defaultdict(dict)
-    rows = fetch_all("count_distances", {"edges": list(DISTANCE_EDGES), "audits_max": AUDITS_READ})
+    parameters = {"edges": list(DISTANCE_EDGES), "audits_max": AUDITS_READ, "model": model}
+    rows = fetch_all("count_distances", parameters)
     for _, name, public_id, first, second, bucket, count, largest in rows:
         buckets[(name, public_id, first, second)][bucket] = (count, largest)
-    return [
+    found_pairs = [
         Distances(
             model_name=name,
             model_public_id=public_id,
@@ -66,6 +76,8 @@ def list_distances() -> list[Distances]:
         )
         for (name, public_id, first, second), found in buckets.items()
     ]
+    found_pairs.sort(key=lambda pair: -pair.beyond / pair.total)
+    return found_pairs[:PAIRS_SHOWN], len(found_pairs) > PAIRS_SHOWN
 
 
 def list_rates(*, now: datetime) -> list[DayRates]:

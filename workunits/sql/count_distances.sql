@@ -12,6 +12,6 @@ FROM (
 ) a
 JOIN batch b ON b.id = a.batch_id
 JOIN model m ON m.id = b.model_id
-WHERE a.distance IS NOT NULL
+WHERE a.distance IS NOT NULL AND (%(model)s = '' OR m.public_id = %(model)s)
 GROUP BY b.model_id, m.name, m.public_id, a.primary_class, a.auditor_class, bucket
 ORDER BY m.name, b.model_id, a.primary_class, a.auditor_class, bucket
