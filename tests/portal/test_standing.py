@@ -153,6 +153,32 @@ def test_an_audit_under_way_changes_nothing_on_the_owners_page(browser, car) -> 
     assert pages[0].replace("0.00005", "0.0001") == pages[1]
 
 
+def test_results_audits_and_known_answers_look_alike_on_the_owners_page(browser, car) -> None:
+    from tests.engine.audit_rows import AUDIT, KNOWN, PRIMARY, make_audited_batch, put_replica
+    from tests.engine.factories import NOW
+    from workunits.pipeline.credit import settle_credit
+    from workunits.pipeline.validate import validate_ready
+
+    seen = []
+    for sequence, role in enumerate((PRIMARY, AUDIT, KNOWN), start=1):
+        batch = make_audited_batch(units=1)
+        if role != PRIMARY:
+            put_replica(batch)
+            validate_ready(now=NOW)
+        put_replica(batch, vehicle=car, role=role, sequence=sequence)
+        validate_ready(now=NOW)
+        amounts = []
+        for settle in (lambda: None, lambda: settle_credit(now=NOW)):
+            settle()
+            page = browser.get("/")
+            account = page.context["credits"]
+            amounts.append((account.provisional_microcredits - 50 * (sequence - 1), account.pending_microcredits))
+        text = page.content.decode().replace(token_of(page), "")
+        seen.append((amounts, text[text.index("<h2>") :]))
+    assert seen == [([(50, 0), (50, 0)], seen[0][1])] * 3
+    assert account.earned_microcredits == 0
+
+
 def test_provisional_credits_are_told_apart(browser, owner, car) -> None:
     from tests.engine.audit_rows import make_audited_batch, put_replica
     from tests.engine.factories import NOW
