@@ -39,7 +39,7 @@ LEVELS: Final = [(str(number), name) for number, name in LEVEL_NAMES]
 class FilterForm(forms.Form):
     """What to list of the disagreements."""
 
-    state = forms.ChoiceField(choices=STATES, required=False, label="outcome")
+    state = forms.ChoiceField(choices=STATES, required=False, label="Outcome")
     stage = forms.ChoiceField(choices=[*ANY, *Audit.Stage.choices], required=False)
     level = forms.ChoiceField(choices=[*ANY, *LEVELS], required=False)
     batch = forms.CharField(max_length=40, required=False, label="batch (bat_…)")
