@@ -31,6 +31,13 @@ def test_equal_outputs_have_no_rows_and_no_points():
     assert [pair.verdict for each in differences for pair in each.distances] == ["agrees", "agrees"]
 
 
+def test_what_is_said_of_a_single_number_is_what_the_verdict_says():
+    one = OutputSpec(name="y", dtype="F32", shape=(), comparator="dense", tolerance=1e-5)
+    sides = {"a": {"y": np.array([1.0], np.float32)}, "b": {"y": np.array([1.01], np.float32)}}
+    (found,) = describe_differences(sides, always((one,)))
+    assert [pair.verdict for pair in found.distances] == ["inconclusive"]
+
+
 def test_the_first_rows_that_differ_and_the_worst_are_shown_once_each_in_order():
     changes = {f"row_{row}": 0.01 * row for row in range(1, 30)}
     (found, _) = describe_differences({"a": outputs(30, **changes), "b": outputs(30)}, always((DENSE, LABEL)))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from workunits.domain.audits.ladder import judge_by_anchor
 from workunits.domain.audits.sequence import AuditState
-from workunits.domain.comparison import Comparator, OutputSpec, compare_rows
+from workunits.domain.comparison import Comparator, OutputSpec, compare_rows, measure_tensors
 from workunits.domain.tensors import NUMPY_DTYPES, Tensor
 
 FIRST_ROWS: Final = 3
@@ -132,7 +132,7 @@ def _measure_pairs(
     pairs = []
     for first, second in combinations(sides, 2):
         rules = _rules_of(spec, specs_between(first, second))
-        distance = float(compare_rows(sides[first], sides[second], rules).max(initial=0.0))
+        distance = measure_tensors(sides[first], sides[second], rules)
         pairs.append(PairDistance(first=first, second=second, distance=distance, verdict=judge_distance(distance)))
     return pairs
 

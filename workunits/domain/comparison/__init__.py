@@ -15,6 +15,7 @@ from workunits.domain.comparison.measure import (
     compare_rows,
     compare_tensors,
     measure_distance,
+    measure_tensors,
 )
 from workunits.domain.comparison.options import ComparatorOptions, OptionInvalid, read_options
 from workunits.domain.comparison.specs import Comparator, OutputSpec, find_misfits, read_output_specs
@@ -31,6 +32,7 @@ __all__ = [
     "compare_tensors",
     "find_misfits",
     "measure_distance",
+    "measure_tensors",
     "read_options",
     "read_output_specs",
 ]

@@ -16,7 +16,15 @@ from workunits.domain.comparison.specs import Comparator, OutputSpec, classes_of
 from workunits.domain.comparison.tokens import Companion, not_comparable, token_distance
 from workunits.domain.tensors import Tensor, read_tensors
 
-__all__ = ["DOUBT", "MATCH_MAX", "MISMATCH_MIN", "compare_rows", "compare_tensors", "measure_distance"]
+__all__ = [
+    "DOUBT",
+    "MATCH_MAX",
+    "MISMATCH_MIN",
+    "compare_rows",
+    "compare_tensors",
+    "measure_distance",
+    "measure_tensors",
+]
 
 MATCH_MAX: Final = 1.0
 # Of fewer numbers than these nothing tells the usual size, and any of them may have cancelled. Then only a difference
@@ -30,12 +38,16 @@ Tensors = Mapping[str, Tensor]
 
 def measure_distance(first: bytes, second: bytes, specs: Sequence[OutputSpec]) -> float:
     """Return the distance between two documents: the worst of all tensors and rows, in tolerances; inf is possible."""
-    a, b = read_tensors(first), read_tensors(second)
-    distance = float(compare_rows(a, b, specs).max(initial=0.0))
+    return measure_tensors(read_tensors(first), read_tensors(second), specs)
+
+
+def measure_tensors(first: Tensors, second: Tensors, specs: Sequence[OutputSpec]) -> float:
+    """Return the distance between the tensors of two whole units, as `measure_distance` does between documents."""
+    distance = float(compare_rows(first, second, specs).max(initial=0.0))
     if distance < MISMATCH_MIN:
         return distance
-    lenient = [_spare_few(spec, a[spec.name]) for spec in specs]
-    is_sure = lenient == list(specs) or compare_rows(a, b, lenient).max(initial=0.0) >= MISMATCH_MIN
+    lenient = [_spare_few(spec, first[spec.name]) for spec in specs]
+    is_sure = lenient == list(specs) or compare_rows(first, second, lenient).max(initial=0.0) >= MISMATCH_MIN
     return distance if is_sure else DOUBT
 
 
