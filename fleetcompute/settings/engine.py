@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KIB = 1024
 MIB = 1024 * KIB
+# Of more different outputs of one unit the largest group that agrees is not looked for (`domain.grouping.GROUPS_MAX`).
+COMPARED_OUTPUTS_MAX = 7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,8 @@ class EnginePolicy:
     audit_patience_seconds: float = 4 * 3600.0
     # A car that gave up an audit or let it lapse gets none for this long: nobody may look through them for a friend's.
     audit_rest_seconds: float = 3600.0
+    # For the same reason it holds no more audits at once than this much of the reference car's time, but at least one.
+    audit_held_work_seconds: float = 600.0
     # Cars keep an output whose bytes may still be asked for.
     output_kept_seconds: float = 48 * 3600.0
     # A provisional result that no audit has made final by then is audited by force. Final pay is released in sets.
@@ -107,6 +111,10 @@ class EnginePolicy:
                 raise ImproperlyConfigured(f"{variable_of(field.name)} must be above zero, not {value}.")
             if field.name.endswith("_ratio") and value > 1:
                 raise ImproperlyConfigured(f"{variable_of(field.name)} must be at most 1, not {value}.")
+        number = self.unit_replicas_max
+        if number > COMPARED_OUTPUTS_MAX:
+            limit = f"{variable_of('unit_replicas_max')} must be at most {COMPARED_OUTPUTS_MAX}"
+            raise ImproperlyConfigured(f"{limit}, not {number}.")
 
 
 def variable_of(name: str) -> str:

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from fleetcompute.settings import env
 from fleetcompute.settings.engine import EnginePolicy, read_policy
 from fleetcompute.settings.keyfiles import read_or_make_key
+from workunits.domain.grouping import GROUPS_MAX
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,11 @@ def test_policy_numbers_have_defaults_and_are_overridden_by_name() -> None:
         ("FLEET_SWEEP_SECONDS", "0", "FLEET_SWEEP_SECONDS must be above zero, not 0.0."),
         ("FLEET_SWEEP_SECONDS", "nan", "FLEET_SWEEP_SECONDS must be above zero, not nan."),
         ("FLEET_SYNC_JITTER_RATIO", "1.5", "FLEET_SYNC_JITTER_RATIO must be at most 1, not 1.5."),
+        (
+            "FLEET_UNIT_REPLICAS_MAX",
+            str(GROUPS_MAX + 1),
+            f"FLEET_UNIT_REPLICAS_MAX must be at most {GROUPS_MAX}, not {GROUPS_MAX + 1}.",
+        ),
     ],
 )
 def test_a_wrong_policy_number_is_refused_in_one_sentence(name: str, value: str, sentence: str) -> None:
