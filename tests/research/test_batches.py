@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from tests.research.onnx_files import npz_bytes
@@ -197,3 +198,21 @@ def test_a_batch_moves_only_where_its_state_allows(caller, ordered, verb, before
     if status == 409:
         assert answer.json()["code"] == "batch_state_conflict"
     assert Batch.objects.get().status == after
+
+
+@pytest.mark.parametrize(
+    ("finality", "rows_final", "status"), [("final", 1, 200), ("final", 2, 409), ("provisional", 1, 409)]
+)
+def test_a_batch_that_waits_for_audits_can_be_ended_and_one_whose_files_are_being_written_cannot(
+    caller, ordered, finality, rows_final, status
+) -> None:
+    from workunits.models import Batch, BatchProgress
+    from workunits.pipeline.recover import cancel_batches
+
+    batch_id = caller.post("/batches", ordered).json()["id"]
+    Batch.objects.update(status="finalizing", finality=finality)
+    BatchProgress.objects.update(rows_validated=2, rows_final=rows_final, units_open=0)
+    assert caller.post(f"/batches/{batch_id}/cancel").status_code == status
+    cancel_batches(now=timezone.now())
+    batch = Batch.objects.get()
+    assert (batch.status, batch.outcome) == (("cancelled", "partial") if status == 200 else ("finalizing", None))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from workunits.domain.audits.levels import (
     ADVERSARIAL_SHARE_DEFAULT,
@@ -32,6 +33,7 @@ from workunits.models import Batch, BatchProgress, Dataset, OnnxModel
 from workunits.sandbox.admit import admit
 from workunits.sandbox.report import AdmissionRequest
 from workunits.store.admissions import request_admission
+from workunits.store.batches import WAITS_FOR_AUDITS
 from workunits.store.blobs import get_blob_store, record_blob
 from workunits.store.datasets import DatasetRefused, read_dataset_facts
 from workunits.store.tolerances import record_tolerances
@@ -226,10 +228,15 @@ def resume_batch(*, project_id: int, batch_public_id: str) -> Batch:
 
 
 def cancel_batch(*, project_id: int, batch_public_id: str) -> Batch:
-    """Ask for the end of a batch; rows that are done stay. Again changes nothing. Raises BatchStateConflict."""
+    """Ask for the end of a batch; rows that are done stay. Again changes nothing. Raises BatchStateConflict.
+
+    One that is finalizing can be ended while it waits for audits, for that may take long; not while files are written.
+    """
     running = (BatchStatus.VALIDATING, BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
     accepted = (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
-    return _move(project_id, batch_public_id, running, BatchStatus.CANCELLING, accepted=accepted)
+    return _move(
+        project_id, batch_public_id, running, BatchStatus.CANCELLING, accepted=accepted, or_where=WAITS_FOR_AUDITS
+    )
 
 
 def build_contract(model: OnnxModel, *, unit_target_seconds: float) -> dict[str, Any]:
@@ -303,10 +310,12 @@ def _move(
     target: BatchStatus,
     *,
     accepted: tuple[BatchStatus, ...],
+    or_where: Q | None = None,
 ) -> Batch:
     """Move the batch by one guarded update; a state in `accepted` already is what was asked for."""
     batch = _get_batch(project_id, batch_public_id)
-    moved = Batch.objects.filter(pk=batch.pk, status__in=moves_from).update(status=target)
+    guard = Q(status__in=moves_from) | (or_where or Q(pk=None))
+    moved = Batch.objects.filter(guard, pk=batch.pk).update(status=target)
     batch.refresh_from_db()
     if not moved and batch.status not in accepted:
         raise BatchStateConflict(f"The batch is {batch.status}; it cannot become {target}.")

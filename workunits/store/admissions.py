@@ -11,6 +11,7 @@ from django.db.models import F, Q
 
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch, ModelAdmission, OnnxModel
+from workunits.store.batches import WAITS_FOR_AUDITS
 
 REASON_CHARACTERS_MAX: Final = 300
 
@@ -115,8 +116,7 @@ def cancel_revoked_batches() -> int:
     """
     running = (BatchStatus.QUEUED, BatchStatus.IN_PROGRESS, BatchStatus.PAUSED)
     revoked = Batch.objects.filter(
-        Q(status__in=[status.value for status in running])
-        | Q(status=BatchStatus.FINALIZING.value, progress__rows_final__lt=F("progress__rows_validated")),
+        Q(status__in=[status.value for status in running]) | WAITS_FOR_AUDITS,
         model__admission__state=ModelAdmission.State.REVOKED,
     )
     return revoked.update(status=BatchStatus.CANCELLING.value, status_reason="the model was revoked")

@@ -6,12 +6,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import reduce
+from typing import Final
 
+from django.db.models import F, Q
+
+from workunits.domain.audits.levels import Finality
 from workunits.domain.comparison import OutputSpec, read_output_specs
 from workunits.domain.states import BatchStatus
 from workunits.models import Batch
 from workunits.store.board import BatchUnknown
 from workunits.store.tolerances import get_tolerances
+
+# All units are decided, and some rows are not final: audits may take long, and nothing is being written.
+WAITS_FOR_AUDITS: Final = Q(
+    status=BatchStatus.FINALIZING.value,
+    finality=Finality.FINAL.value,
+    progress__rows_final__lt=F("progress__rows_validated"),
+)
 
 
 def start_finalizing(batch_id: int, *, now: datetime) -> bool:
