@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_
 from tests.engine.test_concurrency import run_threads
 from tests.engine.test_draws import auditor, open_audit
 from tests.engine.trust_rows import commit_result
-from workunits.models import AnchorRun, Batch, TrustEvent, VehicleStanding, VehicleTrust
+from workunits.models import AnchorRun, Batch, TrustEvent, VehiclePresence, VehicleStanding, VehicleTrust
 from workunits.pipeline import drain, draws, resolve
 from workunits.pipeline.recover import expire_overdue_leases
 from workunits.pipeline.report import OfferedReturn
@@ -321,3 +322,18 @@ def test_an_anchor_that_comes_back_takes_over_the_young_that_were_left_to_cars_m
     run = AnchorRun.objects.get()
     assert (run.unit_number, run.reason, run.state) == (0, "young", "waiting")
     assert escalate_audits(now=later(180)) == 0
+
+
+def test_nobody_gathers_more_audits_than_he_can_run_soon(settings):
+    settings.FLEET = replace(settings.FLEET, audit_held_work_seconds=3 * 50 / (50 * 1000))  # three of 50 microcredits
+    batch = make_audited_batch(units=12)
+    for number in range(10):
+        open_audit(batch, Car(), number=number)
+    car = auditor(batch)
+    first = car.lease(8)
+    assert sorted(row["role"] for row in rows_of("replica")) == [0, 0, 1, 1, 1]
+    assert car.lease(8, at=later(60)) == []
+    audits = [lease for lease in first if lease.replica.ref.unit_number < 10]
+    car.sync(commitments=[commit(lease) for lease in audits[:2]], at=later(120))
+    assert len(car.lease(8, at=later(180))) == 2
+    assert VehiclePresence.objects.get(vehicle=car.vehicle).audits_held == 3

@@ -76,6 +76,7 @@ def rows_touched(plan: dict[str, Any], tables: tuple[str, ...]) -> int:
 # What the function takes apart, one element a batch, before it runs the leasing statement.
 LEASE_ARRAYS = {
     "batch_id": "batches", "cursor": "cursors", "start": "starts", "known": "knowns", "audits_by": "audits_by",
+    "audits_max": "audits_max",
 }  # fmt: skip
 
 

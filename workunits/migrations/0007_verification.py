@@ -472,6 +472,11 @@ class Migration(migrations.Migration):
             name="audits_from",
             field=models.DateTimeField(null=True),
         ),
+        migrations.AddField(
+            model_name="vehiclepresence",
+            name="audits_held",
+            field=models.IntegerField(db_default=0, default=0),
+        ),
         migrations.AlterField(
             model_name="account",
             name="kind",

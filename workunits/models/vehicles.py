@@ -70,6 +70,7 @@ class VehiclePresence(models.Model):
 
     `commit_sequence` is the number of the last commitment at a level with audits; `trust_life` grows with each reset,
     so that a draw made with older trust is not written. Before `audits_from` it gets no audits: it has given one up.
+    `audits_held` are those that it holds and has not committed to.
 
     From `instance` on are the columns that hardly ever change, written by a statement of their own when they do:
     `boot_marks` are the processes that used the key, the present one first, and `boot_changed_at` is when it took over.
@@ -93,6 +94,7 @@ class VehiclePresence(models.Model):
     commit_sequence = models.BigIntegerField(default=0, db_default=0)
     trust_life = models.IntegerField(default=1, db_default=1)
     audits_from = models.DateTimeField(null=True)
+    audits_held = models.IntegerField(default=0, db_default=0)
     instance = models.CharField(max_length=64, default="", db_default="")
     boot_marks = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
     boot_changed_at = models.DateTimeField(null=True)

@@ -106,7 +106,7 @@ class Believed:
             level
             for level in AUDIT_FACTOR
             if self.vehicle.unresolved.get(LEVEL_NUMBER[level], 0)
-            > max(self._weight(LEVEL_NUMBER[level], 0, ""), _unresolved_weight_min())
+            > max(self._weight(LEVEL_NUMBER[level], 0, ""), _weight_of(settings.FLEET.unresolved_work_seconds))
         )
 
     def wish(self, batch: OpenBatch) -> BatchWish:
@@ -124,6 +124,7 @@ class Believed:
             start=start,
             known=known,
             audits_by=self._audits_by(is_young=is_new),
+            audits_max=max(1, int(_weight_of(settings.FLEET.audit_held_work_seconds) / max(1, batch.unit_weight))),
         )
 
     def _known_wanted(self, batch: OpenBatch) -> int:
@@ -161,7 +162,8 @@ def _by_scope(rows: tuple[TrustRow, ...]) -> Mapping[tuple[int, int, str], Trust
     return {(row.level, row.model_id, row.comparison_class): row for row in rows}
 
 
-def _unresolved_weight_min() -> float:
+def _weight_of(work_seconds: float) -> float:
+    """Return what so much of the reference car's time weighs."""
     policy = settings.FLEET
-    gflops = policy.unresolved_work_seconds * policy.reference_car_flops_per_second / FLOPS_PER_GFLOP
+    gflops = work_seconds * policy.reference_car_flops_per_second / FLOPS_PER_GFLOP
     return gflops * policy.microcredits_per_gflop

@@ -7,7 +7,8 @@
 -- otherwise hide the others for ever.
 -- Nobody gets a unit that one of his cluster (`cluster_owners`, himself included) has or had, except that an owner may
 -- have again what he gave back. An audit waits until it opens; of those that opened after `audits_by` this car gets
--- none, and none where that is NULL.
+-- none, and none where that is NULL. It holds at most `audits_max` audits: whoever gathers many to look for a friend's, and
+-- lets the others lapse, would otherwise see most of them.
 -- Index: unit_leasable_urgent and unit_leasable (one short range each), replica_one_per_owner (one probe a candidate and
 -- owner), audit_one_open_per_unit. Cost does not depend on the size of the batch: it looks at no more than
 -- 3 * wanted + 8 units of each list, wide enough to step over what other syncs hold locked. OFFSET 0 keeps the owner
@@ -23,6 +24,23 @@ ahead AS MATERIALIZED (
     WHERE batch_id = %(batch_id)s AND needed > 0 AND NOT urgent AND place > %(cursor)s
     ORDER BY place LIMIT 3 * %(wanted)s + 8
 ),
+audits AS MATERIALIZED (
+    SELECT c.number FROM urgent c
+    WHERE EXISTS (
+              SELECT FROM audit a
+              WHERE a.batch_id = %(batch_id)s AND a.unit_number = c.number AND a.state = 'open'
+                AND a.opens_at <= %(audits_by)s
+                AND (a.needs = 'car' OR a.needs = 'other_class' AND a.primary_class <> %(comparison_class)s)
+              OFFSET 0)
+      AND NOT EXISTS (
+          SELECT FROM replica r
+          WHERE r.batch_id = %(batch_id)s AND r.unit_number = c.number AND r.owner_id = ANY (%(cluster_owners)s)
+            AND NOT (r.state IN ('RETURNED', 'EXPIRED')
+                     AND (r.owner_id <> %(owner_id)s OR r.attempt < %(attempts_max)s))
+          OFFSET 0)
+    LIMIT greatest(0, %(audits_max)s
+                      - (SELECT p.audits_held FROM vehicle_presence p WHERE p.vehicle_id = %(vehicle_id)s))
+),
 picked_urgent AS MATERIALIZED (
     SELECT u.number, u.place, u.shard_number, u.rows, u.byte_start, u.byte_end, u.input_digest, u.reward_microcredits,
            (CASE WHEN u.state = 'OPEN' THEN 0 ELSE 1 END)::smallint AS role
@@ -37,13 +55,7 @@ picked_urgent AS MATERIALIZED (
             AND NOT (r.state IN ('RETURNED', 'EXPIRED')
                      AND (r.owner_id <> %(owner_id)s OR r.attempt < %(attempts_max)s))
           OFFSET 0)
-      AND (u.state = 'OPEN'
-           OR EXISTS (
-               SELECT FROM audit a
-               WHERE a.batch_id = %(batch_id)s AND a.unit_number = c.number AND a.state = 'open'
-                 AND a.opens_at <= %(audits_by)s
-                 AND (a.needs = 'car' OR a.needs = 'other_class' AND a.primary_class <> %(comparison_class)s)
-               OFFSET 0))
+      AND (u.state = 'OPEN' OR EXISTS (SELECT FROM audits WHERE audits.number = c.number))
     LIMIT %(wanted)s
     FOR UPDATE OF u SKIP LOCKED
 ),
@@ -103,12 +115,15 @@ beat AS (
         open_unit_numbers = p.open_unit_numbers || coalesce(new.unit_numbers, '{}'),
         lease_expires_at = CASE WHEN new.batch_ids IS NULL THEN p.lease_expires_at ELSE
             least(p.lease_expires_at, date_bin('10 seconds', %(deadline_at)s::timestamptz, 'epoch') + interval '10 seconds') END,
+        audits_held = p.audits_held + new.audits,
         cursor_batch_id = %(batch_id)s, cursor_unit_number = position.cursor,
         -- Counted once a sync, by its first batch: a lane with two batches would otherwise be counted twice, and a car
         -- could go round the same lanes for ever.
         misses = CASE WHEN new.batch_ids IS NOT NULL THEN 0 WHEN %(turn)s = 1 THEN p.misses + 1 ELSE p.misses END
     FROM position,
-         (SELECT array_agg(%(batch_id)s::bigint) AS batch_ids, array_agg(unit_number) AS unit_numbers FROM leased) AS new
+         (SELECT array_agg(%(batch_id)s::bigint) AS batch_ids, array_agg(unit_number) AS unit_numbers,
+                 count(*) FILTER (WHERE role = 1) AS audits
+          FROM leased) AS new
     WHERE p.vehicle_id = %(vehicle_id)s
 )
 SELECT 'leased' AS kind, %(batch_id)s::bigint AS batch_id, p.number AS unit_number, NULL::bigint AS vehicle_id,

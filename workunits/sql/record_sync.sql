@@ -101,7 +101,9 @@ queued AS (
     SELECT batch_id, unit_number FROM ended
 ),
 still_open AS (
-    SELECT array_agg(batch_id) AS batch_ids, array_agg(unit_number) AS unit_numbers, min(deadline_at) AS deadline_at
+    SELECT array_agg(batch_id) AS batch_ids, array_agg(unit_number) AS unit_numbers, min(deadline_at) AS deadline_at,
+           count(*) FILTER (WHERE role = 1 AND state = 'LEASED' AND NOT EXISTS (
+               SELECT FROM committed c WHERE (c.batch_id, c.unit_number) = (seen.batch_id, seen.unit_number))) AS audits
     FROM seen
     WHERE vehicle_id = %(vehicle_id)s AND state IN ('LEASED', 'COMMITTED')
       AND NOT EXISTS (SELECT FROM ended e WHERE (e.batch_id, e.unit_number) = (seen.batch_id, seen.unit_number))
@@ -114,6 +116,7 @@ beat AS (
         commit_sequence = greatest(p.commit_sequence, (SELECT max(sequence) FROM committed)),
         audits_from = CASE WHEN EXISTS (SELECT FROM ended WHERE role = 1) THEN %(audits_from)s::timestamptz
                            ELSE p.audits_from END,
+        audits_held = still_open.audits,
         agent = %(agent)s, comparison_class = %(comparison_class)s, memory_bytes = %(memory_bytes)s,
         opset_max = %(opset_max)s,
         open_batch_ids = coalesce(still_open.batch_ids, '{}'),

@@ -94,7 +94,8 @@ class LeasedReplica(NamedTuple):
 class BatchWish:
     """What to lease from one batch: from which place on to look for what is urgent, and how many known answers.
 
-    Audits only where they opened by `audits_by`; none where it is None. New units only where `new_units` is True.
+    Audits only where they opened by `audits_by`, none where it is None, and so that the vehicle holds at most
+    `audits_max`. New units only where `new_units` is True.
     """
 
     batch_id: int
@@ -102,6 +103,7 @@ class BatchWish:
     start: int = 0
     known: int = 0
     audits_by: datetime | None = None
+    audits_max: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +161,7 @@ def sync_vehicle(
             "any_place": wish.any_place,
             "lease_knowns": [each.known for each in wish.batches],
             "lease_audits_by": [each.audits_by for each in wish.batches],
+            "lease_audits_max": [each.audits_max for each in wish.batches],
             "wanted": wish.wanted,
             "attempts_max": wish.attempts_max,
             "deadline_at": wish.deadline_at,

@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION sync_vehicle(
     in_end_reasons text[],
     in_lease_batches bigint[], in_lease_cursors integer[], in_lease_starts integer[], in_any_place integer,
     in_lease_knowns integer[],
-    in_lease_audits_by timestamptz[], in_cluster_owners integer[], in_wanted integer, in_attempts_max integer,
+    in_lease_audits_by timestamptz[], in_lease_audits_max integer[], in_cluster_owners integer[], in_wanted integer, in_attempts_max integer,
     in_deadline_at timestamptz
 )
 RETURNS TABLE (
@@ -41,6 +41,7 @@ DECLARE
     in_start integer;
     in_known integer;
     in_audits_by timestamptz;
+    in_audits_max integer;
     found_count integer;
 BEGIN
     RETURN QUERY
@@ -55,6 +56,7 @@ BEGIN
         in_start := in_lease_starts[in_turn];
         in_known := in_lease_knowns[in_turn];
         in_audits_by := in_lease_audits_by[in_turn];
+        in_audits_max := in_lease_audits_max[in_turn];
         IF in_known > 0 THEN
             RETURN QUERY
 {lease_known};
