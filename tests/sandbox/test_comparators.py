@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from tests.research.onnx_files import WEIGHTS, model_of
 from workunits.domain.comparison import find_misfits, read_output_specs
 from workunits.sandbox.admit import ModelRefused, admit
-from workunits.sandbox.comparators import choose, find_precision, join_detections, spare_masks
+from workunits.sandbox.comparators import choose, find_precision, join_choices, join_detections, spare_masks
 from workunits.sandbox.endings import OTHER, Ending, endings
 from workunits.sandbox.report import AdmissionRequest, ModelFacts
 
@@ -75,6 +75,33 @@ def test_a_label_of_a_softmax_is_judged_by_its_shares(tmp_path) -> None:
     assert [output["comparator"] for output in found] == ["probabilities", "tokens"]
     assert found[0]["options"] == {"softmax": True}
     assert found[1]["options"] == {"companion": "p", "sequential": False}
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape", "options"), [(1, [80], None), (1, [5, 6, 7], {"axis": 0}), (-1, [6, 7], None)]
+)
+def test_scores_that_something_is_chosen_by_are_logits_whatever_they_look_like(axis, shape, options) -> None:
+    chosen_shape = shape[1:] if axis == 1 else shape[:-1]
+    model = model_of(
+        [node("Mul", ["x", "two"], ["y"]), node("ArgMax", ["y"], ["label"], axis=axis, keepdims=0)],
+        inputs=[vector("x", "rows", *shape)],
+        outputs=[vector("y", "rows", *shape), vector("label", "rows", *chosen_shape, kind=TensorProto.INT64)],
+        constants={"two": np.float32(2)},
+    )
+    found = endings(model.graph)
+    looks_like = chosen(model, "y", shape)[0]
+    assert looks_like in ("embedding", "dense")
+    outputs: list[dict[str, Any]] = [
+        {"name": "y", "dtype": "F32", "shape": shape, "comparator": looks_like, "tolerance": 1e-4},
+        {"name": "label", "dtype": "I64", "shape": chosen_shape, "comparator": "exact", "tolerance": 0.0},
+    ]
+    kept = [dict(each) for each in outputs]
+    join_choices(kept, found, frozenset({"y"}))
+    assert [each["comparator"] for each in kept] == [looks_like, "exact"]
+    join_choices(outputs, found, frozenset())
+    assert [each["comparator"] for each in outputs] == ["logits", "tokens"]
+    assert outputs[0].get("options") == options
+    assert find_misfits(read_output_specs(outputs)) == []
 
 
 def test_a_label_alone_and_a_label_that_was_stated_to_be_exact_are_exact(tmp_path) -> None:

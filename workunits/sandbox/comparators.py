@@ -20,6 +20,8 @@ COMPARATORS: Final = tuple(comparator.value for comparator in Comparator)
 EMBEDDING_FLOATS_MIN: Final = 64
 DETECTION_COLUMNS: Final = 6
 BOX_COLUMNS: Final = 4
+# What scores are taken for where nothing is chosen by them.
+_UNRANKED: Final = frozenset({"embedding", "dense"})
 
 
 def choose(dtype: str, shape: list[int], ending: Ending) -> tuple[str, dict[str, Any]]:
@@ -131,20 +133,41 @@ def find_coarse(outputs: list[dict[str, Any]], endings: Mapping[str, Ending]) ->
 def join_choices(outputs: list[dict[str, Any]], endings: Mapping[str, Ending], stated: frozenset[str]) -> None:
     """Turn exact outputs that are choices into `tokens`, where the scores that they were made from are an output too.
 
-    `stated`: outputs whose comparator the researcher has chosen; those stay as they are.
+    Those are logits then, whatever they look like. `stated`: outputs whose comparator the researcher has chosen; those
+    stay as they are.
     """
-    judges = {"logits", "probabilities", "int8"}
     for output in outputs:
         ending = endings.get(output["name"], OTHER)
         if output["name"] in stated or output["comparator"] != "exact" or ending.kind != "choice":
             continue
-        choices = int(np.prod(output["shape"], dtype=np.int64))
         for other in outputs:
             shares = ending.scores & endings.get(other["name"], OTHER).scores
-            if other is output or other["comparator"] not in judges or not shares or not other["shape"]:
+            if other is output or not shares or not other["shape"]:
                 continue
-            classes = other["shape"][other.get("options", {}).get("axis", -1)]
-            if int(np.prod(other["shape"], dtype=np.int64)) == choices * classes:
-                output |= {"comparator": "tokens", "tolerance": other["tolerance"]}
-                output["options"] = {"companion": other["name"], "sequential": False}
-                break
+            is_stated = other["name"] in stated
+            axis = _axis_of_choice(output, other, ending.axis, is_stated=is_stated)
+            if axis is None:
+                continue
+            if other["comparator"] in _UNRANKED:
+                other.update({"comparator": "logits"} | ({"options": {"axis": axis}} if axis != -1 else {}))
+            output |= {"comparator": "tokens", "tolerance": other["tolerance"]}
+            output["options"] = {"companion": other["name"], "sequential": False}
+            break
+
+
+def _axis_of_choice(
+    output: Mapping[str, Any], other: Mapping[str, Any], chosen: int | None, *, is_stated: bool
+) -> int | None:
+    """Return the axis of the classes among which `output` chooses by the scores `other`; None where it does not."""
+    shape = other["shape"]
+    if other["comparator"] in ("logits", "probabilities", "int8"):
+        axis = int(other.get("options", {}).get("axis", -1))
+    elif other["comparator"] in _UNRANKED and not is_stated:
+        axis = -1 if chosen is None or len(shape) == 1 else chosen
+        axis = -1 if axis == len(shape) - 1 else axis
+    else:
+        return None
+    if not -len(shape) <= axis < len(shape):
+        return None
+    choices = int(np.prod(output["shape"], dtype=np.int64))
+    return axis if int(np.prod(shape, dtype=np.int64)) == choices * shape[axis] else None

@@ -32,7 +32,7 @@ class Ending:
 
     Attributes:
         kind: `softmax` (a distribution), `normalised` (divided by a norm), `choice` (the best of scores) or `other`.
-        axis: the axis of a softmax in a row's shape; None where a reshape has hidden it.
+        axis: the axis of a softmax, or of what was chosen from, in a row's shape; None where a reshape has hidden it.
         is_softmax: the shares come from a softmax proper, not from a sum that they were divided by.
         is_quantised: 8-bit arithmetic lies on the way.
         is_suppressed: a suppression of overlapping boxes lies on the way.
@@ -92,7 +92,8 @@ def _ending(name: str, makers: Mapping[str, NodeProto]) -> Ending:
         return Ending(scores=frozenset(names))
     if _is_choice(node, names):
         source = node.output[1] if node.op_type in _CLASSIFIERS else node.input[0]
-        return Ending(kind="choice", scores=_score_names(source, makers))
+        axis = int(_attribute(node, "axis", 0 if node.op_type == "ArgMax" else -1))
+        return Ending(kind="choice", axis=axis - 1 if axis > 0 else axis or None, scores=_score_names(source, makers))
     kind = _kind(node, makers)
     scores = names | _score_names(next(made for made in node.output if made in names), makers)
     return Ending(
