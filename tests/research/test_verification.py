@@ -136,6 +136,11 @@ def test_a_batch_says_when_the_fleet_cannot_serve_it(caller, ordered, asked, nee
     check(body, "Batch")
     said = body["verification"]
     assert (said["parties_needed"], said["parties_missing"]) == (needed, missing)
+    # A researcher's own cars audit none of his batches and earn no trust by them, but may be one of a quorum.
+    caller.project.members.add(first.owner.user)
+    own = 1 if "level" in asked.get("verification", {}) and needed == 2 else 0
+    said = caller.get(f"/batches/{body['id']}").json()["verification"]
+    assert said["parties_missing"] == missing + own
     forget_parties()
 
 
@@ -216,5 +221,5 @@ def test_a_list_of_batches_costs_no_statement_for_each(caller, django_assert_max
     from workunits.models import Batch
 
     Batch.objects.update(project=caller.project)
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(12):
         assert len(caller.get("/batches").json()["data"]) == 4

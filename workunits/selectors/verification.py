@@ -6,7 +6,7 @@ The bound is an expectation over the fleet, by weight. It says nothing of one ba
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,16 +14,16 @@ from functools import lru_cache
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Count, F, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Count, F, IntegerField, Window
+from django.db.models.functions import Coalesce, RowNumber
 
 from workunits.domain.audits.draws import AuditRules, factor_without_anchors
 from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.states import BatchStatus
-from workunits.models import AnchorRun, Audit, Batch, BatchNotice
+from workunits.models import AnchorRun, Audit, Batch, BatchNotice, Owner
 from workunits.store.anchors import is_anchor_alive
-from workunits.store.clusters import count_active_clusters
+from workunits.store.clusters import list_active_clusters
 from workunits.store.db import fetch_all
 
 # Replication is measured on so many units of a batch: its standard error is then below a hundredth.
@@ -33,8 +33,10 @@ NOTICES_SHOWN: Final = 20
 _ABOUT_OTHERS: Final = (Audit.Reason.AUDITING.value, Audit.Reason.KNOWN.value)
 # In these states a batch has units without a result that cars may get.
 _NEEDS_CARS: Final = (BatchStatus.VALIDATING, BatchStatus.QUEUED, BatchStatus.IN_PROGRESS)
-# Who polls a batch must not have every heartbeat counted each time.
+# Who polls a batch must not have every heartbeat looked at each time.
 AT_WORK_SECONDS: Final = 30
+# Five are needed at most, besides those of a batch's own researchers.
+PARTIES_READ: Final = 100
 
 
 class WeakerBecause(StrEnum):
@@ -76,7 +78,8 @@ class BatchVerification:
         expected_wrong_share: f / `factor_held`; None at levels without audits.
         replication: executions for each unit with a result, re-runs included; None where there is none yet.
         parties_needed: from how many clusters of owners cars have to come before a row can have a final result.
-        parties_missing: of how many no car may work now; None where the batch needs no cars.
+        parties_missing: of how many no car may work now, its researchers' own cars not counted at levels with audits;
+            None where the batch needs no cars.
     """
 
     level: VerificationLevel
@@ -100,7 +103,7 @@ def get_verification(batch: Batch, *, now: datetime) -> BatchVerification:
 
 
 def list_verifications(batches: Sequence[Batch], *, now: datetime) -> dict[int, BatchVerification]:
-    """Return the numbers of these batches; at most six statements for all."""
+    """Return the numbers of these batches; at most seven statements for all."""
     ids = [batch.pk for batch in batches]
     audits, unanchored = _count_audits(ids)
     runs = dict(
@@ -111,8 +114,7 @@ def list_verifications(batches: Sequence[Batch], *, now: datetime) -> dict[int, 
     )
     replications, notices = _measure_replication(ids), _list_notices(ids)
     rules, has_anchor = AuditRules(friend_share=settings.FLEET.audit_friend_ratio), is_anchor_alive(now)
-    waiting = {batch.pk for batch in batches if _needs_cars(batch)}
-    at_work = _count_at_work(int(now.timestamp()) // AT_WORK_SECONDS) if waiting else 0
+    at_work = _count_at_work([batch for batch in batches if _needs_cars(batch)], now)
     found = {}
     for batch in batches:
         level = VerificationLevel(batch.level)
@@ -132,7 +134,7 @@ def list_verifications(batches: Sequence[Batch], *, now: datetime) -> dict[int, 
             replication=replications.get(batch.pk),
             rows=count_finality(batch),
             parties_needed=needed,
-            parties_missing=max(0, needed - at_work) if batch.pk in waiting else None,
+            parties_missing=max(0, needed - at_work[batch.pk]) if batch.pk in at_work else None,
             notices=notices.get(batch.pk, []),
         )
     return found
@@ -151,14 +153,35 @@ def _needs_cars(batch: Batch) -> bool:
     return batch.status in _NEEDS_CARS
 
 
+def _count_at_work(batches: Sequence[Batch], now: datetime) -> dict[int, int]:
+    """Return for each batch how many clusters have cars that may work on it now."""
+    if not batches:
+        return {}
+    active = _list_at_work(int(now.timestamp()) // AT_WORK_SECONDS)
+    audited = [batch for batch in batches if VerificationLevel(batch.level) in AUDIT_FACTOR]
+    own = _list_own_clusters({batch.project_id for batch in audited})
+    return {batch.pk: len(active - own[batch.project_id] if batch in audited else active) for batch in batches}
+
+
+def _list_own_clusters(projects: Collection[int]) -> dict[int, set[int]]:
+    """Return for each project the clusters of its members: their cars get nothing of its batches with audits."""
+    own: dict[int, set[int]] = defaultdict(set)
+    if projects:
+        members = Owner.objects.filter(user__projects__in=projects)
+        rows = members.values_list("user__projects", Coalesce("cluster__cluster_id", "pk", output_field=IntegerField()))
+        for project_id, cluster_id in rows:
+            own[project_id].add(cluster_id)
+    return own
+
+
 @lru_cache(maxsize=1)
-def _count_at_work(period: int) -> int:
-    return count_active_clusters(datetime.fromtimestamp(period * AT_WORK_SECONDS, UTC))
+def _list_at_work(period: int) -> frozenset[int]:
+    return list_active_clusters(datetime.fromtimestamp(period * AT_WORK_SECONDS, UTC), clusters_max=PARTIES_READ)
 
 
 def forget_parties() -> None:
     """Let this process count anew who is at work."""
-    _count_at_work.cache_clear()
+    _list_at_work.cache_clear()
 
 
 def _count_parties(level: VerificationLevel, quorum: int, *, has_anchor: bool) -> int:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from workunits.domain.clusters import CROWD, EDGE_LIFETIME, REGISTRATION_WINDOW
 from workunits.models import ClusterEdge, OwnerNetwork
-from workunits.store.db import execute, fetch_one
+from workunits.store.db import execute, fetch_all, fetch_one
 
 # A cluster counts as at work while one of its cars was heard of in this time.
 ACTIVE_FOR: Final = timedelta(hours=1)
@@ -103,6 +103,12 @@ def count_active_clusters(now: datetime) -> int:
     """Return how many clusters have cars at work; an owner without a cluster counts as one."""
     row = fetch_one("count_active_clusters", {"since": now - ACTIVE_FOR})
     return int(row[0]) if row else 0
+
+
+def list_active_clusters(now: datetime, *, clusters_max: int) -> frozenset[int]:
+    """Return some clusters that have cars at work, by id; all of them where they are fewer than `clusters_max`."""
+    parameters = {"since": now - ACTIVE_FOR, "clusters_max": clusters_max}
+    return frozenset(cluster_id for (cluster_id,) in fetch_all("list_active_clusters", parameters))
 
 
 def cap_batches(share_max: float, *, now: datetime) -> int:
