@@ -202,7 +202,7 @@ class Theorem(TrustLifecycle):
         assert self.items_without_an_end() == []
         assert rows_of("vehicle_commit") == []
         settle_credit(now=last_release(self.at) + timedelta(seconds=2 * django_settings.FLEET.release_seconds))
-        earned = {}
+        earned: dict[int, int] = {}
         for row in rows_of("earning_outcome"):
             if row["outcome"] == "final":
                 earned[row["owner_id"]] = earned.get(row["owner_id"], 0) + row["amount_microcredits"]

@@ -27,6 +27,7 @@ from workunits.pipeline.draws import audit_rules
 from workunits.store.alarms import (
     Reset,
     SettledAudit,
+    count_waiting_runs,
     find_stuck_audits,
     list_model_audits,
     list_models_in_doubt,
@@ -66,18 +67,24 @@ def watch_models(*, now: datetime) -> int:
 
 
 def watch_audits(*, now: datetime) -> int:
-    """Tell operators of audits that nobody settles and of models that no anchor can run; return how many of both."""
+    """Tell operators of audits and runs that wait in vain and of models that no anchor can run; return how many.
+
+    A run may wait without an audit, for an answer of a car that differs from a known one: it holds up that car as well.
+    """
     stuck = find_stuck_audits(opened_before=now - OPEN_MAX)
+    waiting = count_waiting_runs(ordered_before=now - OPEN_MAX)
     if stuck is not None:
         log.error(
             "%s audits are open for more than a day and hold up what their vehicles did later;"
-            " the oldest, of unit %s of batch %s, since %s; %s",
+            " the oldest, of unit %s of batch %s, since %s",
             stuck.audits,
             stuck.unit_number,
             stuck.batch_id,
             stuck.since.isoformat(),
-            "an anchor is there" if is_anchor_alive(now) else "no anchor is there that could settle them",
         )
+    if waiting:
+        whether = "one is there" if is_anchor_alive(now) else "none is there"
+        log.error("%s units wait for an anchor for more than a day: %s", waiting, whether)
     not_run = list_models_not_run(since=now - NOT_RUN_TOLD)
     for model in not_run:
         log.error(
@@ -86,7 +93,7 @@ def watch_audits(*, now: datetime) -> int:
             model.model_id,
             model.error,
         )
-    return len(not_run) + (0 if stuck is None else stuck.audits)
+    return len(not_run) + waiting + (0 if stuck is None else stuck.audits)
 
 
 def _as_seen(audit: SettledAudit, resets: Mapping[tuple[int, datetime], Reset]) -> ModelAudit:

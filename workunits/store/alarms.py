@@ -15,7 +15,7 @@ from workunits.domain.audits.draws import AuditRules, decay
 from workunits.domain.audits.fold import Scope
 from workunits.domain.audits.standing import RESETS_WINDOW, Standing
 from workunits.domain.states import BatchStatus
-from workunits.models import Audit, Batch, BatchNotice, TrustEvent, VehicleStanding, VehicleTrust
+from workunits.models import AnchorRun, Audit, Batch, BatchNotice, TrustEvent, VehicleStanding, VehicleTrust
 from workunits.store.db import fetch_all, fetch_one
 from workunits.store.standings import follow_resets, lock_standing
 
@@ -166,6 +166,12 @@ def find_stuck_audits(*, opened_before: datetime) -> StuckAudits | None:
     """Return the audits that have been open since before then; None where there are none."""
     row = fetch_one("find_stuck_audits", {"opened_before": opened_before})
     return None if row is None else StuckAudits._make(row)
+
+
+def count_waiting_runs(*, ordered_before: datetime) -> int:
+    """Return how many units have waited for an anchor since before then; calibration may wait."""
+    waiting = AnchorRun.objects.filter(state=AnchorRun.State.WAITING.value, created_at__lte=ordered_before)
+    return waiting.exclude(reason=AnchorRun.Reason.CALIBRATION.value).count()
 
 
 class ModelNotRun(NamedTuple):
