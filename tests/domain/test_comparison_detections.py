@@ -133,6 +133,17 @@ def test_padding_may_not_look_like_detections() -> None:
     assert compare(table(DOG, BIRD, *filled[2:]), table(DOG, *filled[1:]), score_threshold=0.3) == pytest.approx(1.0)
 
 
+def test_a_box_whose_corners_change_places_is_another_one_unless_it_has_no_extent() -> None:
+    turned = (60, 10, 10, 60, 0.9, 1)
+    assert compare(table(turned), table(turned)) == 0.0
+    assert compare(table(DOG), table(turned)) > 4
+    assert compare(table(DOG, CAT), table(CAT, turned)) > 4
+    line = (30, 10, 30 + 1e-9, 60, 0.9, 1)
+    assert compare(table(DOG, line), table(DOG, (line[2], 10, line[0], *line[3:]))) < 1
+    minus = (35, 35, -50, 50, 0.9, 1)
+    assert compare(table(minus), table((35, 35, 50, 50, 0.9, 1)), columns="cx cy w h score class") > 4
+
+
 def test_a_class_that_is_no_whole_number_is_another_class() -> None:
     assert compare(table(DOG), table((*DOG[:5], 1.4))) > 4
 

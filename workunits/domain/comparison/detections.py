@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from workunits.domain.comparison.boxes import corners, extent_floor, overlap
+from workunits.domain.comparison.boxes import corners, extent_floor, is_turned, overlap
 from workunits.domain.comparison.rows import Floats, Mask
 from workunits.domain.comparison.specs import OutputSpec
 from workunits.domain.tensors import Tensor
@@ -158,7 +158,8 @@ def _in_place(a: Detections, b: Detections, tolerance: float) -> Floats:
         (1.0 - overlap(a.boxes, b.boxes)) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores - b.scores) / tolerance
     )
     both = a.counts & b.counts
-    pair = np.where(both, np.where(_same_class(a.classes, b.classes), pair, MISMATCH_MIN), 0.0)
+    same = _same_class(a.classes, b.classes) & ~is_turned(a.boxes, b.boxes, extent_floor(a.boxes, b.boxes))
+    pair = np.where(both, np.where(same, pair, MISMATCH_MIN), 0.0)
     pair = np.where(a.counts != b.counts, MISMATCH_MIN, pair)
     worst: Floats = pair.max(axis=1, initial=0.0)
     return worst
@@ -191,9 +192,10 @@ def _close_pairs(a: Detections, b: Detections, tolerance: float) -> Iterator[tup
     counts = np.searchsorted(-b.scores, -a.scores + reach, side="right") - first
     i = np.repeat(np.arange(len(a.scores)), counts)
     j = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    same = _same_class(a.classes[i], b.classes[j])
+    floor = extent_floor(a.boxes, b.boxes)
+    same = _same_class(a.classes[i], b.classes[j]) & ~is_turned(a.boxes[i], b.boxes[j], floor)
     i, j = i[same], j[same]
-    shared = overlap(a.boxes[i], b.boxes[j], extent_floor(a.boxes, b.boxes))
+    shared = overlap(a.boxes[i], b.boxes[j], floor)
     cost = np.maximum((1.0 - shared) / (OVERLAP_TOLERANCES * tolerance), np.abs(a.scores[i] - b.scores[j]) / tolerance)
     near = np.flatnonzero(cost < MISMATCH_MIN)
     near = near[np.argsort(cost[near], kind="stable")]
