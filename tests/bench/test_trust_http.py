@@ -110,9 +110,10 @@ def test_every_kind_of_liar_is_found_soon_and_only_he_and_nothing_wrong_is_in_th
 
 @pytest.mark.slow
 def test_friends_who_hand_back_all_but_each_others_lies_audit_few_of_them():
-    (report,) = run_scenarios(HttpOptions(scenarios=("standard_fishing",), cars=12, units_per_car=40, days_max=12))
+    (report,) = run_scenarios(HttpOptions(scenarios=("standard_fishing",), cars=20, units_per_car=40, days_max=12))
     assert (report["complaints"], report["problems"], report["honest_vehicles_reset"]) == ([], {}, 0)
     assert (report["status"], report["rows_once"]) == ("completed", True)
-    assert report["outcomes"]["returned"] > 12 * 40
+    assert report["outcomes"]["returned"] > 20 * 40
     assert report["liars_caught"] == report["liars"] == 2
-    assert report["friend_share"] <= 0.5
+    assert report["lies_audited"] >= 10
+    assert report["friend_share"] <= 0.2

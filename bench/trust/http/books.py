@@ -104,7 +104,7 @@ class Books:
             **_count_work(batch_id),
             "detection_delay_units": self._detection_delay(),
             **self._liars(batch_id),
-            "friend_share": self._friend_share(batch_id),
+            **self._friend_share(batch_id),
             "honest_vehicles_reset": self._honest_resets(),
             **self._read_file(batch_id),
             "problems": {name: count for name, query in _WRONG.items() if (count := _rows(query)[0][0])},
@@ -144,16 +144,20 @@ class Books:
         losers = {owner for (owner,) in _rows("SELECT owner_id FROM audit WHERE state = 'failed'")}
         return {"liars": len(liars), "liars_caught": len(liars & losers)}
 
-    def _friend_share(self, batch_id: int) -> float | None:
-        """Return how many of the liars' wrong results that a car ran again were run again by a liar: δ, as it was."""
+    def _friend_share(self, batch_id: int) -> dict[str, Any]:
+        """Return how many wrong results a car ran again, and how many of these cars were liars': δ, as it was."""
+        # Of a dispute the audit names the anchor in the end; who had run the unit again has a row of his own.
         audits = _rows(
-            "SELECT a.unit_number, a.owner_id, r.attempt, a.auditor_owner_id FROM audit a JOIN replica r"
-            " USING (batch_id, unit_number, owner_id)"
-            " WHERE a.batch_id = %s AND a.reason IN ('drawn', 'young', 'forced') AND a.auditor_owner_id > 0",
+            "SELECT a.unit_number, a.owner_id, r.attempt, (SELECT m.owner_id FROM audit m"
+            "   WHERE (m.batch_id, m.unit_number) = (a.batch_id, a.unit_number) AND m.reason = 'auditing'"
+            "   AND m.owner_id <> a.owner_id ORDER BY m.id LIMIT 1)"
+            " FROM audit a JOIN replica r USING (batch_id, unit_number, owner_id)"
+            " WHERE a.batch_id = %s AND a.reason IN ('drawn', 'young', 'forced')",
             batch_id,
         )
-        auditors = [auditor for *key, auditor in audits if self._is_wrong.get((batch_id, *key), False)]
-        return _share(sum(auditor in self._adversaries for auditor in auditors), len(auditors)) if auditors else None
+        auditors = [auditor for *key, auditor in audits if auditor and self._is_wrong.get((batch_id, *key), False)]
+        friends = sum(auditor in self._adversaries for auditor in auditors)
+        return {"lies_audited": len(auditors), "friend_share": _share(friends, len(auditors)) if auditors else None}
 
     def _honest_resets(self) -> int:
         reset = _rows(
