@@ -22,7 +22,7 @@ from tests.engine.factories import NOW, Car, commit, later, lease_seconds, make_
 from tests.engine.test_concurrency import run_threads
 from tests.engine.test_draws import auditor, open_audit
 from tests.engine.trust_rows import commit_result
-from workunits.models import AnchorRun, Batch, TrustEvent, VehiclePresence, VehicleStanding, VehicleTrust
+from workunits.models import AnchorRun, Audit, Batch, TrustEvent, VehiclePresence, VehicleStanding, VehicleTrust
 from workunits.pipeline import drain, draws, resolve
 from workunits.pipeline.recover import expire_overdue_leases
 from workunits.pipeline.report import OfferedReturn
@@ -337,3 +337,16 @@ def test_nobody_gathers_more_audits_than_he_can_run_soon(settings):
     car.sync(commitments=[commit(lease) for lease in audits[:2]], at=later(120))
     assert len(car.lease(8, at=later(180))) == 2
     assert VehiclePresence.objects.get(vehicle=car.vehicle).audits_held == 3
+
+
+def test_a_car_that_disputes_every_result_it_audits_is_given_no_more_than_three():
+    batch = make_audited_batch(units=6)
+    for number in range(6):
+        open_audit(batch, Car(), number=number)
+    liar = auditor(batch)
+    assert len(liar.lease(2)) == 2
+    Audit.objects.filter(unit_number__in=(0, 1, 2)).update(auditor_vehicle_id=liar.vehicle.id, stage="tensors")
+    assert liar.lease(6, at=later(60)) == []
+    assert len(auditor(batch).lease(1, at=later(60))) == 1
+    Audit.objects.filter(unit_number=0).update(state="passed", resolved_at=NOW)
+    assert len(liar.lease(1, at=later(120))) == 1

@@ -655,6 +655,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="audit",
+            index=models.Index(
+                condition=models.Q(("auditor_vehicle_id__isnull", False), ("state", "open")),
+                fields=["auditor_vehicle_id"],
+                name="audit_disputed_by",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="audit",
             index=models.Index(condition=models.Q(("state", "open")), fields=["created_at"], name="audit_open"),
         ),
         migrations.AddIndex(

@@ -194,6 +194,12 @@ class Audit(models.Model):
         indexes = [
             models.Index(name="audit_by_vehicle", fields=["vehicle", "level", "sequence"]),
             models.Index(name="audit_open_by_vehicle", fields=["vehicle"], condition=Q(state="open")),
+            # Disputes that a vehicle is the other side of.
+            models.Index(
+                name="audit_disputed_by",
+                fields=["auditor_vehicle_id"],
+                condition=Q(state="open", auditor_vehicle_id__isnull=False),
+            ),
             models.Index(name="audit_open", fields=["created_at"], condition=Q(state="open")),
             # With all that a batch's counts go by, so that they need no row.
             models.Index(name="audit_by_batch", fields=["batch", "state", "reason", "needs"]),

@@ -7,12 +7,13 @@
 -- otherwise hide the others for ever.
 -- Nobody gets a unit that one of his cluster (`cluster_owners`, himself included) has or had, except that an owner may
 -- have again what he gave back. An audit waits until it opens; of those that opened after `audits_by` this car gets
--- none, and none where that is NULL. It holds at most `audits_max` audits: whoever gathers many to look for a friend's, and
--- lets the others lapse, would otherwise see most of them.
+-- none, and none where that is NULL. It holds at most `audits_max` audits: whoever gathers many to look for a friend's,
+-- and lets the others lapse, would otherwise see most of them. One that is a side of three open disputes gets none until
+-- an anchor has settled one: where there is none, a single liar would bring all results of a fleet to a stop.
 -- Index: unit_leasable_urgent and unit_leasable (one short range each), replica_one_per_owner (one probe a candidate and
--- owner), audit_one_open_per_unit. Cost does not depend on the size of the batch: it looks at no more than
--- 3 * wanted + 8 units of each list, wide enough to step over what other syncs hold locked. OFFSET 0 keeps the owner
--- test a probe for each candidate; as an anti-join the planner may read all that the owner ever did in this batch.
+-- owner), audit_one_open_per_unit, audit_disputed_by. Cost does not depend on the size of the batch: it looks at no more
+-- than 3 * wanted + 8 units of each list, wide enough to step over what other syncs hold locked. OFFSET 0 keeps the
+-- owner test a probe for each candidate; as an anti-join the planner may read all that the owner ever did in this batch.
 -- Rows: one for each lease, as `leased`.
 WITH urgent AS MATERIALIZED (
     SELECT number, place FROM unit
@@ -38,8 +39,11 @@ audits AS MATERIALIZED (
             AND NOT (r.state IN ('RETURNED', 'EXPIRED')
                      AND (r.owner_id <> %(owner_id)s OR r.attempt < %(attempts_max)s))
           OFFSET 0)
-    LIMIT greatest(0, %(audits_max)s
-                      - (SELECT p.audits_held FROM vehicle_presence p WHERE p.vehicle_id = %(vehicle_id)s))
+    LIMIT CASE
+        WHEN (SELECT count(*) FROM audit d WHERE d.auditor_vehicle_id = %(vehicle_id)s AND d.state = 'open') >= 3 THEN 0
+        ELSE greatest(0, %(audits_max)s
+                         - (SELECT p.audits_held FROM vehicle_presence p WHERE p.vehicle_id = %(vehicle_id)s))
+    END
 ),
 picked_urgent AS MATERIALIZED (
     SELECT u.number, u.place, u.shard_number, u.rows, u.byte_start, u.byte_end, u.input_digest, u.reward_microcredits,
