@@ -113,6 +113,26 @@ def test_a_swarm_cannot_have_its_own_penalties_taken_back(swarm):
     assert not TrustEvent.objects.filter(kind="rolled_back").exists()
 
 
+def test_a_batch_that_begins_after_the_alarm_of_its_model_is_paused_once_and_whoever_resumes_it_has_read_why():
+    batch, _ = lose_all()
+    newcomer, other = make_audited_batch(units=1), make_audited_batch(units=1)
+    watch_models(now=later(1))
+    Batch.objects.filter(id=newcomer.id).update(model_id=batch.model_id)
+    watch_models(now=later(300))
+    for each in (batch, newcomer, other):
+        each.refresh_from_db()
+    assert [each.status for each in (batch, newcomer, other)] == ["paused", "paused", "in_progress"]
+    assert newcomer.status_reason == batch.status_reason
+    assert BatchNotice.objects.get(batch=newcomer).code == "model_paused"
+    Batch.objects.update(status="in_progress", status_reason="")
+    watch_models(now=later(600))
+    assert set(Batch.objects.values_list("status", flat=True)) == {"in_progress"}
+    late = make_audited_batch(units=1)
+    Batch.objects.filter(id=late.id).update(model_id=batch.model_id)
+    watch_models(now=NOW + timedelta(days=8))
+    assert Batch.objects.get(id=late.id).status == "in_progress"
+
+
 def test_a_vehicle_is_given_back_its_trust_once_in_thirty_days():
     _, cars = lose_all()
     TrustEvent.objects.create(vehicle=cars[0], at=NOW - timedelta(days=29), kind="rolled_back")

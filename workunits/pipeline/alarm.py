@@ -34,6 +34,7 @@ from workunits.store.alarms import (
     list_models_not_run,
     list_resets,
     pause_model,
+    pause_newcomers,
     roll_back,
 )
 from workunits.store.anchors import is_anchor_alive
@@ -52,7 +53,8 @@ _LEVEL_OF: Final = {LEVEL_NUMBER[level]: level for level in AUDIT_FACTOR}
 def watch_models(*, now: datetime) -> int:
     """Pause every model that is judged wrong whoever runs it, and take back its penalties; return how many models.
 
-    A crash in between leaves the alarm standing, and what was given back is not given back again.
+    So are batches of it that begin within a week: its cars would lose by them what cannot be given back twice. A crash
+    in between leaves the alarm standing, and what was given back is not given back again.
     """
     policy, since, alarms = settings.FLEET, now - WINDOW, 0
     rules = AlarmRules(audits=policy.mismatch_alarm_audits, failed_share=policy.mismatch_alarm_ratio)
@@ -63,6 +65,8 @@ def watch_models(*, now: datetime) -> int:
         if faulty:
             _raise_alarm(model_id, faulty, [a for a in audits if a.has_failed], resets, now)
             alarms += 1
+    with transaction.atomic():
+        pause_newcomers(since=since, now=now)
     return alarms
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
 from workunits.domain.audits.draws import AuditRules, decay
 from workunits.domain.audits.fold import Scope
@@ -20,6 +20,7 @@ from workunits.store.db import fetch_all, fetch_one
 from workunits.store.standings import follow_resets, lock_standing
 
 MISMATCH_CODE: Final = "model_mismatch"
+PAUSED_CODE: Final = "model_paused"
 
 
 class SettledAudit(NamedTuple):
@@ -87,6 +88,25 @@ def pause_model(model_id: int, *, reason: str, lost_in: Collection[int], now: da
         for batch_id in sorted({*paused, *lost_in})
     )
     return len(paused)
+
+
+def pause_newcomers(*, since: datetime, now: datetime) -> int:
+    """Pause batches that began after an alarm of their model since then, and were told of none; return how many.
+
+    One that was told and runs was resumed by somebody who had read why. Runs in a transaction.
+    """
+    alarms = BatchNotice.objects.filter(code=MISMATCH_CODE, at__gt=since).order_by("at")
+    reasons = dict(alarms.values_list("batch__model_id", "text"))
+    told = BatchNotice.objects.filter(batch_id=OuterRef("id"), code__in=(MISMATCH_CODE, PAUSED_CODE))
+    running = Batch.objects.filter(~Exists(told), status=BatchStatus.IN_PROGRESS.value, model_id__in=reasons)
+    paused = 0
+    for batch in running.order_by("id"):
+        reason = reasons[batch.model_id]
+        guarded = Batch.objects.filter(id=batch.id, status=BatchStatus.IN_PROGRESS.value)
+        if guarded.update(status=BatchStatus.PAUSED.value, status_reason=reason):
+            BatchNotice.objects.create(batch_id=batch.id, at=now, code=PAUSED_CODE, text=reason)
+            paused += 1
+    return paused
 
 
 def roll_back(
