@@ -48,6 +48,21 @@ def test_the_largest_difference_of_a_share_counts_not_its_ratio() -> None:
     assert compare({"p": first}, {"p": second}, output("p", "probabilities", 3, dtype="F64")) == [0.5]
 
 
+@pytest.mark.parametrize("positions", [(), (7,)])
+def test_zeros_and_another_row_do_not_agree_where_every_share_is_below_the_tolerance(positions) -> None:
+    """Across classes of 8-bit arithmetic shares may be off by a twentieth, and each of a thousand is less than that."""
+    shape = (*positions, 1000)
+    shares = softmax(RANDOM.normal(size=(4, *shape)) * 0.8)
+    judged = output("p", "int8", *shape, tolerance=0.05, task="probabilities")
+    assert shares.max() < 0.05
+    assert min(compare({"p": shares}, {"p": shares * 0}, judged)) >= 4
+    assert min(compare({"p": shares}, {"p": shares[::-1]}, judged)) > 2
+    steps = np.rint(shares * 256) / 256  # an output that is 8 bits itself
+    assert max(compare({"p": steps}, {"p": steps + (RANDOM.random(steps.shape) < 1e-3) / 256}, judged)) < 4
+    near = softmax(np.log(shares) * (1 + 0.02 * RANDOM.normal(size=shares.shape)))
+    assert max(compare({"p": shares}, {"p": near}, judged)) <= 1
+
+
 def test_a_label_flips_only_near_a_tie() -> None:
     near, far = [[0.5004, 0.4996]], [[0.52, 0.48]]
     judged = output("p", "probabilities", 2, dtype="F64")

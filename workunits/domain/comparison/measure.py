@@ -144,9 +144,11 @@ def _vector_distance(x: Floats, y: Floats, finite: Mask, spec: OutputSpec) -> Fl
 
 def _probability_distance(x: Floats, y: Floats, spec: OutputSpec) -> Floats:
     distance = ranking.share_distance(x, y, spec.tolerance)
+    a, b = _classes_last(x, spec), _classes_last(y, spec)
+    if classes_of(spec) * MISMATCH_MIN * spec.tolerance > 1.0:
+        distance = np.maximum(distance, ranking.whole_distance(a, b))
     if spec.options.softmax:
         share_min = ranking.SHARE_MIN_F16 if spec.dtype == "F16" else ranking.SHARE_MIN
-        a, b = _classes_last(x, spec), _classes_last(y, spec)
         distance = np.maximum(distance, ranking.score_distance(a, b, spec.tolerance, share_min))
     return distance
 

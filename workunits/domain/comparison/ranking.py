@@ -17,6 +17,10 @@ MARGIN_TOLERANCES: Final = 2.0
 # Shares below carry no digits to rely on: what float32 softmax gives there, kernels cut off in different places.
 SHARE_MIN: Final = 1e-30
 SHARE_MIN_F16: Final = 1e-4
+# All shares of a position together may be off by a quarter of their size, which zeros are by all of it; and by no less
+# than four steps of 8 bits.
+WHOLE_TOLERANCE: Final = 0.25
+WHOLE_SIZE_MIN: Final = 4 / 256
 # Scores behind a softmax are measured against their spread, and to no less than one unit of score.
 SCORE_SPREAD_MIN: Final = 1.0
 
@@ -49,6 +53,17 @@ def share_distance(x: Floats, y: Floats, tolerance: float) -> Floats:
     It contains the rule for labels: two shares that change places differ by no more than twice the largest difference.
     """
     worst: Floats = np.abs(x - y).reshape(len(x), -1).max(axis=1, initial=0.0) / tolerance
+    return worst
+
+
+def whole_distance(x: Floats, y: Floats) -> Floats:
+    """Return how far all shares of a position are apart together, for shares `[rows, positions, classes]`.
+
+    Where there are so many classes that a share may be less than the tolerance, zeros would agree with everything.
+    """
+    size_x, size_y, apart = (np.linalg.norm(each, axis=-1) for each in (x, y, x - y))
+    distance = apart / np.maximum(np.maximum(size_x, size_y), WHOLE_SIZE_MIN) / WHOLE_TOLERANCE
+    worst: Floats = distance.reshape(len(x), -1).max(axis=1, initial=0.0)
     return worst
 
 
