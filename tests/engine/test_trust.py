@@ -13,15 +13,19 @@ from tests.engine.factories import NOW, Car, commit, known, later, lease_seconds
 from tests.engine.test_concurrency import run_threads
 from tests.engine.trust_rows import commit_result, kept_commits, outcomes_of, units_of
 from workunits.models import (
+    AccountBalance,
     AnchorMachine,
     AnchorRun,
     Batch,
     BatchProgress,
     TrustEvent,
+    Vehicle,
     VehicleStanding,
     VehicleTrust,
 )
 from workunits.pipeline import drain, trust
+from workunits.pipeline.credit import settle_credit
+from workunits.pipeline.oversight import quarantine_vehicle
 from workunits.pipeline.recover import cancel_batches, expire_overdue_leases
 from workunits.pipeline.resolve import resolve_anchor_runs
 from workunits.pipeline.revoke import apply_revocations, settle_failures
@@ -404,3 +408,20 @@ def test_results_of_an_ended_batch_that_no_anchor_can_run_are_left_to_their_vehi
     # An operator mends the anchor and has it run a unit.
     finish_run(batch, 1.0, unit=0, reason="operator")
     assert force_audits(now=at) == 1
+
+
+@pytest.mark.parametrize("leaving", ["removed by its owner", "quarantined by an operator"])
+def test_what_a_car_did_before_it_left_becomes_final_and_is_paid(leaving):
+    batch, car = make_audited_batch(units=2), make_vehicle()
+    at = hold(batch, car, 2)
+    if leaving.startswith("removed"):
+        Vehicle.objects.filter(id=car.id).update(status="revoked", revoked_at=NOW)
+    else:
+        quarantine_vehicle(vehicle_id=car.id, reason="odd", operator="operator", now=NOW)
+    assert force_audits(now=at) == 1
+    pass_audit(batch, 1)
+    fold_trust(now=at)
+    assert outcomes_of(batch, car) == {0: "final", 1: "final"}
+    settle_credit(now=at + timedelta(days=2))
+    balance = AccountBalance.objects.get(account__owner=car.owner, account__kind="owner_earned")
+    assert balance.balance_microcredits == 100
