@@ -57,9 +57,9 @@ def test_zeros_and_another_row_do_not_agree_where_every_share_is_below_the_toler
     assert shares.max() < 0.05
     assert min(compare({"p": shares}, {"p": shares * 0}, judged)) >= 4
     assert min(compare({"p": shares}, {"p": shares[::-1]}, judged)) > 2
-    steps = np.rint(shares * 256) / 256  # an output that is 8 bits itself
-    assert max(compare({"p": steps}, {"p": steps + (RANDOM.random(steps.shape) < 1e-3) / 256}, judged)) < 4
-    near = softmax(np.log(shares) * (1 + 0.02 * RANDOM.normal(size=shares.shape)))
+    steps = np.rint(shares * 256) / np.float32(256)  # an output that is 8 bits itself
+    assert max(compare({"p": steps}, {"p": steps + (RANDOM.random(steps.shape) < 1e-3) / np.float32(256)}, judged)) < 4
+    near = softmax(np.log(shares) + 0.05 * RANDOM.normal(size=shares.shape))
     assert max(compare({"p": shares}, {"p": near}, judged)) <= 1
 
 
