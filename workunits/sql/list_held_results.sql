@@ -6,9 +6,16 @@
 -- Looked at are `results_max` of them, others at each `turn`: many may have nothing that anybody can audit, and must not
 -- keep the rest waiting. `has_unfolded`: the vehicle has commitments that no fold has come to.
 -- Caller: store.trust_weights.list_held_results, in the sweep. Locks: none. Index: vehicle_trust_on_hold, trust_due_pkey,
--- vehicle_commit_in_sequence (backwards), replica_one_per_owner, audit_by_vehicle. Rows: one a vehicle and level; NULLs
--- where there is none.
-WITH held AS MATERIALIZED (
+-- vehicle_commit_in_sequence (backwards), replica_one_per_owner, audit_by_vehicle, anchor_run_failed. Rows: one a vehicle
+-- and level; NULLs where there is none.
+WITH unrunnable AS MATERIALIZED (
+    SELECT f.batch_id
+    FROM (SELECT batch_id, max(done_at) AS failed_at FROM anchor_run
+          WHERE state = 'failed' AND %(has_anchor)s GROUP BY batch_id) AS f
+    WHERE NOT EXISTS (SELECT FROM anchor_run d
+                      WHERE d.batch_id = f.batch_id AND d.state = 'done' AND d.done_at > f.failed_at)
+),
+held AS MATERIALIZED (
     SELECT t.vehicle_id, t.level, t.final_sequence, s.folded_sequence
     FROM vehicle_trust t
     JOIN vehicle_standing s ON s.vehicle_id = t.vehicle_id
@@ -38,9 +45,7 @@ LEFT JOIN LATERAL (
     WHERE c.vehicle_id = t.vehicle_id AND c.level = t.level AND c.role = 0
       AND c.sequence > t.final_sequence AND c.sequence <= t.folded_sequence
       AND (b.status IN ('in_progress', 'finalizing') OR b.status = 'completed' AND b.finality = 'provisional'
-           OR %(has_anchor)s AND coalesce((SELECT f.state FROM anchor_run f
-                                           WHERE f.batch_id = b.id AND f.state IN ('done', 'failed')
-                                           ORDER BY f.done_at DESC LIMIT 1), 'done') = 'done')
+           OR %(has_anchor)s AND b.id NOT IN (SELECT batch_id FROM unrunnable))
       AND NOT EXISTS (SELECT FROM audit a
                       WHERE a.vehicle_id = t.vehicle_id AND a.level = t.level AND a.sequence >= c.sequence
                         AND a.state = 'passed')
