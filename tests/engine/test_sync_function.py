@@ -118,6 +118,7 @@ def test_verdicts_are_written_by_key_even_where_the_planner_believes_the_tables_
             "UPDATE pg_class SET relpages = 0, reltuples = 0"
             " WHERE relname ~ '^(unit|replica|review)_[0-9]+(_pkey)?$' OR relname ~ '^audit'"
         )
+        cursor.execute("DISCARD PLANS")
         cursor.execute("LOAD 'auto_explain'")
         for setting in ("log_min_duration = 0", "log_nested_statements = on", "log_analyze = off"):
             cursor.execute(f"SET LOCAL auto_explain.{setting}")
@@ -130,12 +131,8 @@ def test_verdicts_are_written_by_key_even_where_the_planner_believes_the_tables_
         notice for notice in notices if "WITH judged" in notice and "Function Scan on apply_verdicts" not in notice
     ]
     assert "Seq Scan" not in plan
-    scanned = re.findall(
-        rf"using \w+ on (unit_{batch.lane}|replica_{batch.lane}|review_{batch.lane}|audit) .*\n\s*Index Cond: (.*)",
-        plan,
-    )
-    assert {table for table, _ in scanned} == {
-        f"unit_{batch.lane}", f"replica_{batch.lane}", f"review_{batch.lane}", "audit",
-    }  # fmt: skip
+    tables = [f"{table}_{batch.lane}" for table in ("unit", "replica", "review")]
+    scanned = re.findall(rf"using \w+ on ({'|'.join(tables)}) .*\n\s*Index Cond: (.*)", plan)
+    assert {table for table, _ in scanned} == set(tables)
     assert [condition for _, condition in scanned if "ANY" not in condition] == []
     assert {replica["state"] for replica in rows_of("replica")} == {"VALID"}

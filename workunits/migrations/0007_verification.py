@@ -820,7 +820,10 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(load_sql("schema/0007_verification")),
-        migrations.RunSQL(load_function("find_vehicle"), "DROP FUNCTION find_vehicle"),
+        *(
+            migrations.RunSQL(load_function(name), f"DROP FUNCTION {name}")
+            for name in ("find_vehicle", "list_open_batches", "list_batches_to_review")
+        ),
         *(
             migrations.RunSQL(load_function("apply_verdicts", lane=lane), f"DROP FUNCTION apply_verdicts_{lane}")
             for lane in range(LANES)

@@ -1,5 +1,5 @@
 -- Batches that have something to validate, ended ones too: a re-run may come in after a batch was completed.
--- Caller: store.verdicts.list_batches_to_review. Index: review_pkey: each step jumps to the next batch in the queue.
+-- Caller: the function list_batches_to_review. Index: review_pkey: each step jumps to the next batch in the queue.
 WITH RECURSIVE queued (batch_id) AS (
     (SELECT batch_id FROM review ORDER BY batch_id LIMIT 1)
     UNION ALL

@@ -2,8 +2,9 @@
 -- completed ones too whose researcher took provisional rows.
 -- `barred`: owners among the researchers of the batch, with all of their cluster; no trust is to be bought. `capped`:
 -- owners that get no new units of it for now (cap_batches).
--- Caller: store.board.read_open_batches, once a second and process. Locks: none.
--- Index: batch_running, batch_completed_early, unit_leasable and unit_leasable_urgent (one probe each a batch). Rows: one a batch with work.
+-- Caller: the function list_open_batches, once a second and process. Locks: none.
+-- Index: batch_running, batch_completed_early, unit_leasable and unit_leasable_urgent (one probe each a batch).
+-- Rows: one a batch with work.
 SELECT b.id, b.lane, b.priority, b.memory_bytes, b.opset, m.blob_id, b.contract, b.level, b.model_id,
        b.price_per_row_microcredits * b.unit_rows,
        (SELECT array_agg(DISTINCT coalesce(other.owner_id, o.id))

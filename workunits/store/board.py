@@ -19,7 +19,7 @@ from workunits.domain.eligibility import OpenBatch
 from workunits.domain.errors import FleetError
 from workunits.domain.types import TensorSpec
 from workunits.models import Batch
-from workunits.store.db import fetch_all
+from workunits.store.db import call_function
 
 
 def read_open_batches() -> list[OpenBatch]:
@@ -39,7 +39,7 @@ def read_open_batches() -> list[OpenBatch]:
             barred_owner_ids=frozenset(barred or ()),
             capped_owner_ids=frozenset(capped),
         )
-        for batch_id, lane, priority, memory_bytes, opset, model_sha256, contract, *more in fetch_all(
+        for batch_id, lane, priority, memory_bytes, opset, model_sha256, contract, *more in call_function(
             "list_open_batches", {}
         )
         for level, model_id, unit_weight, barred, capped in [more]

@@ -107,7 +107,7 @@ class Verdicts:
 
 def list_batches_to_review() -> list[int]:
     """Return the batches that have something to validate, by id."""
-    return [batch_id for (batch_id,) in fetch_all("list_batches_to_review", {})]
+    return [batch_id for (batch_id,) in call_function("list_batches_to_review", {})]
 
 
 def lock_verdicts(batch_id: int) -> BatchTurn | None:
