@@ -215,6 +215,19 @@ def test_whole_numbers_of_a_quantised_graph_are_sketched_by_distance_and_others_
     assert client.sketch_kind("", "I8") == "exact", "an older server says nothing"
 
 
+def test_shares_that_are_all_below_the_tolerance_agree_with_no_row_that_only_names_the_best():
+    shares = softmax(rows_of(2, 1000) / 6)
+    assert shares.max() < 0.05
+    named = np.where(shares == shares.max(axis=1, keepdims=True), np.float32(1e-3), np.float32(0))
+    one = OutputSpec(
+        name="y", dtype="F32", shape=(1000,), comparator="int8", tolerance=5e-2,
+        options=ComparatorOptions(task="probabilities"),
+    )  # fmt: skip
+    assert distance(shares, named, one) > SKETCH_MATCH_MAX
+    near = softmax(np.log(shares) * (1 + np.random.default_rng(2).standard_normal(shares.shape) * 1e-4))
+    assert distance(shares, near, one) <= SKETCH_MATCH_MAX
+
+
 @pytest.mark.parametrize("value", [1e300, -1e300, np.inf, np.nan])
 def test_shares_that_are_none_agree_only_with_themselves(value):
     shares = np.full((5, 3), 1 / 3)

@@ -45,6 +45,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workunits.domain.comparison import Comparator, OutputSpec
+from workunits.domain.comparison.ranking import WHOLE_SIZE_MIN, WHOLE_TOLERANCE
 from workunits.domain.comparison.specs import classes_of
 from workunits.domain.projection import (
     CHUNK_NUMBERS,
@@ -210,7 +211,15 @@ def _in_tolerances(difference: float, spec: OutputSpec, *, rows_in_bucket: float
         return 0.0
     if spec.tolerance <= 0:
         return float("inf")
-    return difference / (spec.tolerance * max(1.0, _NOISE_SHARE * math.sqrt(rows_in_bucket)))
+    return difference / (_allowed(spec) * max(1.0, _NOISE_SHARE * math.sqrt(rows_in_bucket)))
+
+
+def _allowed(spec: OutputSpec) -> float:
+    """Return what a row may be off by: the tolerance, but of shares no more than what all of them may be together."""
+    if _kind(spec) not in (_SHARES, _SOFTMAX):
+        return spec.tolerance
+    size = max(WHOLE_SIZE_MIN, 1.0 / math.sqrt(max(1, classes_of(spec))))  # shares that sum to 1 have no lesser norm
+    return min(spec.tolerance, WHOLE_TOLERANCE * size)
 
 
 def _by_class(tensor: Tensor, axis: int) -> Tensor:
