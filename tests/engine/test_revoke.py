@@ -291,11 +291,24 @@ def test_a_finished_file_that_held_what_is_taken_back_is_withdrawn_and_its_resea
     notice = BatchNotice.objects.get(batch=batch)
     assert (notice.code, notice.at) == ("rows_revoked", later(1))
     assert notice.text == (
-        "6 rows were taken back after a failed audit and are run again; the result files will be written anew"
+        "6 rows were taken back after a failed audit, to be run again; the result files will be written anew"
     )
     # What the anchor found takes the place of what it found wrong, without another run.
     validate_ready(now=NOW)
     assert [unit["state"] for unit in units_of(batch)] == ["ASSEMBLED", "ASSEMBLED", "OPEN", "VALIDATED", "OPEN"]
+
+
+@pytest.mark.parametrize("status", ["in_progress", "paused", "finalizing"])
+def test_the_researcher_of_an_unfinished_batch_is_told_too_for_he_may_have_a_partial_file(status):
+    batch, _ = work(units=5)
+    Batch.objects.filter(id=batch.id).update(status=status)
+    lose_audit(batch, 3)
+    settle_failures(now=NOW)
+    apply_revocations(now=later(1))
+    assert BatchNotice.objects.get(batch=batch).text == (
+        "4 rows were taken back after a failed audit, to be run again; a partial file from before may hold what was"
+        " taken back"
+    )
 
 
 def test_units_of_a_cancelled_batch_are_not_run_again():

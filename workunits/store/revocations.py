@@ -54,24 +54,25 @@ def take_back(turn: BatchTurn, batch: Batch, *, units_max: int, now: datetime) -
 
 
 def reopen_batch(batch: Batch, taken: TakenBack, *, now: datetime) -> None:
-    """Let a batch run again whose rows lost their results, and tell its researcher where that is news to him."""
+    """Let a batch run again whose rows lost their results, and tell its researcher."""
     if not taken.units:
         return
     is_complete = batch.status == BatchStatus.COMPLETED
-    text = f"{taken.rows} rows were taken back after a failed audit and are run again"
+    rows = "1 row was" if taken.rows == 1 else f"{taken.rows} rows were"
+    text = f"{rows} taken back after a failed audit, to be run again"
     if batch.status in (BatchStatus.FINALIZING, BatchStatus.COMPLETED):
         batch.status, batch.status_reason = BatchStatus.IN_PROGRESS.value, text
         batch.finalizing_at = batch.ended_at = batch.outcome = None
     elif batch.status in ENDED:
-        text = f"{taken.rows} rows were taken back after a failed audit"
+        text = f"{rows} taken back after a failed audit"
         has_rows = BatchProgress.objects.filter(batch_id=batch.id, rows_validated__gt=0).exists()
         batch.outcome = (BatchOutcome.PARTIAL if has_rows else BatchOutcome.NONE).value
-    else:
-        return
     if is_complete:
         text = f"{text}; the result files will be written anew"
         batch.result_revision = F("result_revision") + 1
         batch.result_parquet = batch.result_npz = ""
+    elif batch.status not in ENDED:
+        text = f"{text}; a partial file from before may hold what was taken back"
     batch.save(
         update_fields=[
             "status", "status_reason", "finalizing_at", "ended_at", "outcome", "result_revision", "result_parquet",
