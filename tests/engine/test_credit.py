@@ -107,6 +107,7 @@ def test_a_transfer_under_a_used_key_is_the_same_or_an_error():
 
 
 DAY = timedelta(seconds=settings.FLEET.release_seconds)
+PLATFORM = "platform:platform_verification"
 
 
 class Books:
@@ -159,10 +160,13 @@ class Books:
             is_final = row["outcome"] == "final" and row["ended_at"] < last_release(at)
             if row["outcome"] == "revoked":
                 continue
-            source = "platform:platform_verification" if row["verification"] else self.budget
+            source = PLATFORM if row["verification"] else self.budget
             is_earned = is_final or not row["provisional"]
             held[f"owner:{name}:{'earned' if is_earned else 'provisional'}"] += row["amount"]
             held[source] -= row["amount"]
+            if row["provisional"] and not row["verification"]:
+                held[self.budget] -= row["amount"] // 5
+                held[PLATFORM] += row["amount"] // 5
         return Counter({code: balance for code, balance in held.items() if balance})
 
     @property
@@ -180,15 +184,16 @@ def held():
 def test_a_provisional_result_pays_into_the_provisional_account_and_is_released_with_the_next_set():
     books = Books()
     item = books.earn(0, 70)
-    assert settle_credit(now=NOW) == 1
-    assert held() == {books.name(0, "provisional"): 70, books.budget: -70}
+    assert settle_credit(now=NOW) == 2
+    paid = {books.budget: -84, PLATFORM: 14}  # a fifth of it is the premium of this level
+    assert held() == {books.name(0, "provisional"): 70, **paid}
     books.end(item, "final")
     assert settle_credit(now=NOW) == 0
     assert settle_credit(now=last_release(NOW) + DAY - timedelta(seconds=1)) == 0
-    assert held() == {books.name(0, "provisional"): 70, books.budget: -70}
+    assert held() == {books.name(0, "provisional"): 70, **paid}
     assert settle_credit(now=last_release(NOW) + DAY) == 1
-    assert held() == {books.name(0, "earned"): 70, books.budget: -70}
-    assert [each.kind for each in Transfer.objects.order_by("sequence")] == ["settlement", "release"]
+    assert held() == {books.name(0, "earned"): 70, **paid}
+    assert [each.kind for each in Transfer.objects.order_by("sequence")] == ["settlement", "premium", "release"]
     assert settle_credit(now=NOW + 9 * DAY) == 0
 
 
@@ -197,23 +202,25 @@ def test_a_revoked_result_goes_back_at_once_to_where_its_pay_came_from():
     result, rerun = books.earn(0, 70), books.earn(0, 30, verification=True)
     settle_credit(now=NOW)
     assert held() == {
-        books.name(0, "provisional"): 100, books.budget: -70, "platform:platform_verification": -30,
+        books.name(0, "provisional"): 100, books.budget: -84, PLATFORM: -16,
     }  # fmt: skip
     books.end(result, "revoked")
-    assert settle_credit(now=NOW) == 1
-    assert held() == {books.name(0, "provisional"): 30, "platform:platform_verification": -30}
+    assert settle_credit(now=NOW) == 2
+    assert held() == {books.name(0, "provisional"): 30, PLATFORM: -30}
     books.end(rerun, "revoked")
     assert settle_credit(now=NOW) == 1
     assert held() == {}
 
 
-def test_what_was_earned_and_revoked_between_two_settlements_leaves_both_entries():
+def test_what_was_earned_and_revoked_between_two_settlements_leaves_all_entries():
     books = Books()
     books.end(books.earn(1, 40), "revoked")
-    assert settle_credit(now=NOW) == 2
+    assert settle_credit(now=NOW) == 4
     assert [(each.kind, each.amount_microcredits) for each in Transfer.objects.order_by("sequence")] == [
         ("settlement", 40),
         ("reversal", 40),
+        ("premium_return", 8),
+        ("premium", 8),
     ]
     assert held() == {}
 
@@ -223,10 +230,11 @@ def test_final_results_of_an_earlier_set_are_released_although_later_ones_wait()
     early, late = books.earn(0, 10), books.earn(1, 20)
     books.end(early, "final", NOW)
     books.end(late, "final", NOW + DAY)
-    assert settle_credit(now=NOW + DAY) == 3
-    assert held() == {books.name(0, "earned"): 10, books.name(1, "provisional"): 20, books.budget: -30}
+    assert settle_credit(now=NOW + DAY) == 4
+    paid = {books.budget: -36, PLATFORM: 6}
+    assert held() == {books.name(0, "earned"): 10, books.name(1, "provisional"): 20, **paid}
     settle_credit(now=NOW + 2 * DAY)
-    assert held() == {books.name(0, "earned"): 10, books.name(1, "earned"): 20, books.budget: -30}
+    assert held() == {books.name(0, "earned"): 10, books.name(1, "earned"): 20, **paid}
 
 
 def test_a_release_whose_watermark_was_lost_adds_nothing():

@@ -386,7 +386,9 @@ def test_what_was_released_stays_earned_when_an_anchor_finds_it_wrong_and_nobody
     # Three were final and are paid, the wrong one among them; the fourth, behind them, is gone.
     assert after == {"owner_earned": 150, "owner_provisional": 0}
     assert outcomes_of(batch, car) == {0: "final", 1: "final", 2: "final", 3: "revoked"}
-    assert AccountBalance.objects.get(account__kind="project_budget").balance_microcredits == paid + 50
+    assert (
+        AccountBalance.objects.get(account__kind="project_budget").balance_microcredits == paid + 60
+    )  # and its premium
     assert VehicleStanding.objects.get(vehicle=car).life_ends == [4]
     units = units_of(batch)
     assert [(unit["canonical_owner_id"] == 0, unit["state"]) for unit in units] == [

@@ -35,6 +35,7 @@ def test_a_level_or_a_quorum_is_chosen(caller, ordered, asked, level, quorum, fa
     said = body["verification"]
     assert (said["level"], body["quorum"], said["audit_factor"]) == (level, quorum, factor)
     assert said["expected_wrong_share"] == (None if share is None else pytest.approx(share))
+    assert said["premium"] == {"economy": 0.07, "standard": 0.2, "strict": 0.65}.get(level, 0)
     assert (said["replication"], said["rows"]) == (None, {"provisional": 0, "final": 0, "revoked": 0})
     assert ("guarantee" in said["meaning"]) == (share is not None)
     assert (body["finality"], body["result_revision"], body["notices"]) == ("final", 0, [])

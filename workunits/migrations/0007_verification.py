@@ -503,6 +503,8 @@ class Migration(migrations.Migration):
                     ("correction", "Correction"),
                     ("release", "Release"),
                     ("reversal", "Reversal"),
+                    ("premium", "Premium"),
+                    ("premium_return", "Premium Return"),
                 ],
                 max_length=32,
             ),

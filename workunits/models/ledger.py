@@ -53,6 +53,8 @@ class Transfer(models.Model):
         CORRECTION = "correction"
         RELEASE = "release"
         REVERSAL = "reversal"
+        PREMIUM = "premium"
+        PREMIUM_RETURN = "premium_return"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     sequence = models.BigIntegerField(unique=True, editable=False)

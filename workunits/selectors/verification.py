@@ -18,7 +18,7 @@ from django.db.models import Count, F, IntegerField, Window
 from django.db.models.functions import Coalesce, RowNumber
 
 from workunits.domain.audits.draws import AuditRules, factor_without_anchors
-from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel
+from workunits.domain.audits.levels import AUDIT_FACTOR, VerificationLevel, premium_ppm
 from workunits.domain.audits.sequence import AuditState
 from workunits.domain.states import BatchStatus
 from workunits.models import AnchorRun, Audit, Batch, BatchNotice, Owner
@@ -80,6 +80,7 @@ class BatchVerification:
         parties_needed: from how many clusters of owners cars have to come before a row can have a final result.
         parties_missing: of how many no car may work now, its researchers' own cars not counted at levels with audits;
             None where the batch needs no cars.
+        premium: what the level costs beside the pay of its results, as a share of it.
     """
 
     level: VerificationLevel
@@ -94,6 +95,7 @@ class BatchVerification:
     rows: RowFinality
     parties_needed: int
     parties_missing: int | None
+    premium: float
     notices: list[BatchNotice] = field(default_factory=list)
 
 
@@ -135,6 +137,7 @@ def list_verifications(batches: Sequence[Batch], *, now: datetime) -> dict[int, 
             rows=count_finality(batch),
             parties_needed=needed,
             parties_missing=max(0, needed - at_work[batch.pk]) if batch.pk in at_work else None,
+            premium=premium_ppm(level) / 1_000_000,
             notices=notices.get(batch.pk, []),
         )
     return found

@@ -4,6 +4,9 @@
 --               or to what he has provisionally
 --   reversal    items that were revoked behind `settled`: from there back to where they came from
 --   release     items that became final behind `released`: from there to what the owner has earned
+--   premium     what the batch's level costs beside them, of each first result's pay, from the budget to the platform,
+--               which pays the re-runs with it; `premium_return` for those that were revoked. Rounded down item by item,
+--               so that it is the same whatever is settled together
 -- Caller: store.ledger.settle_batch, after locking the batch's progress row, so that no verdict is under way and no
 -- watermark can pass an item or an outcome that is not yet visible. Locks: none further.
 -- Index: earning_item_by_verdict, earning_outcome_by_verdict, earning_item_one_per_replica (one probe an outcome).
@@ -39,6 +42,20 @@ moved AS MATERIALIZED (
            sum(amount_microcredits)::bigint, count(*) || ' final results'
     FROM ended WHERE outcome = 'final'
     GROUP BY owner_id
+    UNION ALL
+    SELECT 'premium', 0, %(upto)s, '', 'budget', 'verification',
+           sum(amount_microcredits * %(premium_ppm)s / 1000000)::bigint,
+           count(*) || ' results, verdicts ' || (%(settled)s + 1) || ' to ' || %(upto)s
+    FROM earning_item
+    WHERE batch_id = %(batch_id)s AND verdict_number > %(settled)s AND verdict_number <= %(upto)s
+      AND provisional AND NOT verification
+    HAVING sum(amount_microcredits * %(premium_ppm)s / 1000000) > 0
+    UNION ALL
+    SELECT 'premium_return', 0, %(upto)s, '', 'verification', 'budget',
+           sum(amount_microcredits * %(premium_ppm)s / 1000000)::bigint,
+           count(*) || ' results taken back, verdicts ' || (%(settled)s + 1) || ' to ' || %(upto)s
+    FROM ended WHERE outcome = 'revoked' AND NOT verification
+    HAVING sum(amount_microcredits * %(premium_ppm)s / 1000000) > 0
 ),
 due AS MATERIALIZED (
     SELECT md5(m.kind || ':' || %(batch_id)s || ':' || m.owner_id || ':' || m.mark || m.way)::uuid AS id, m.*,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.db import transaction
 from django.db.models import Sum
 
-from workunits.domain.audits.levels import is_audited
+from workunits.domain.audits.levels import is_audited, premium_ppm
 from workunits.domain.errors import FleetError
 from workunits.models import Account, AccountBalance, Batch, BatchProgress, Project
 from workunits.store.db import cursor, execute, fetch_all, fetch_one
@@ -86,6 +86,7 @@ def settle_batch(batch_id: int, *, release_before: datetime, now: datetime) -> i
     accounts = {
         "budget_account_id": budget_account(batch.project, now=now).id,
         "verification_account_id": None if verification is None else verification.id,
+        "premium_ppm": premium_ppm(batch.level),
     }
     execute("open_owner_accounts", {**window, "now": now})
     due, written, stood = fetch_one("settle_batch", {**window, **accounts, "now": now}) or (0, 0, 0)

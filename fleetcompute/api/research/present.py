@@ -138,6 +138,7 @@ def _verification(batch: Batch, found: BatchVerification) -> dict[str, Any]:
         "rows": asdict(found.rows),
         "parties_needed": found.parties_needed,
         "parties_missing": found.parties_missing,
+        "premium": found.premium,
     }
 
 

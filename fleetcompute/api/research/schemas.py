@@ -228,6 +228,12 @@ COMPONENTS: Final[dict[str, Schema]] = {
                 "minimum": 0,
                 "description": "Of how many no car may work just now: the batch waits for them. null: it needs none.",
             },
+            "premium": {
+                "type": "number",
+                "minimum": 0,
+                "description": "What the level costs beside the pay of its results, as a share of it: it pays for"
+                " re-runs. Given back with what is taken back.",
+            },
         }
     ),
     "Counts": thing(

@@ -33,6 +33,13 @@ AUDIT_FACTOR: Final[dict[VerificationLevel, float]] = {
     VerificationLevel.STANDARD: 50.0,
     VerificationLevel.STRICT: 500.0,
 }
+# What a level costs beside the pay of its first results, in millionths of it: what `bench trust` plays for honest cars
+# of 1,000 units and one model (1.065, 1.18 and 1.63 runs a unit), rounded up. It pays for audits and known answers.
+PREMIUM_PPM: Final[dict[VerificationLevel, int]] = {
+    VerificationLevel.ECONOMY: 70_000,
+    VerificationLevel.STANDARD: 200_000,
+    VerificationLevel.STRICT: 650_000,
+}
 # As tables and tokens of the hot path store a level.
 LEVEL_NUMBER: Final[dict[VerificationLevel, int]] = {
     VerificationLevel.QUORUM: 0,
@@ -48,6 +55,11 @@ ADVERSARIAL_SHARE_DEFAULT: Final = 0.05
 def is_audited(level: VerificationLevel | str) -> bool:
     """Return whether results of this level are believed after one run and audited afterwards."""
     return VerificationLevel(level) in AUDIT_FACTOR
+
+
+def premium_ppm(level: VerificationLevel | str) -> int:
+    """Return a level's premium in millionths of what its first results earn; 0 where every run is paid as such."""
+    return PREMIUM_PPM.get(VerificationLevel(level), 0)
 
 
 def expected_wrong_share(level: VerificationLevel | str, adversarial_share: float) -> float:
