@@ -111,10 +111,10 @@ class AgreedDistances:
     """What audits that agreed have shown of an output in one comparison class, since its tolerance was last set.
 
     Attributes:
-        by_operators: the largest distance from an operator's device; None where none took part.
-        by_auditors, by_primaries: the third largest of the auditors' clusters, and of those that were audited, each
-            cluster by its largest; None with fewer. Two clusters of liars cannot raise either, however many audits they
-            take part in.
+        by_operators: of the clusters that operators' devices audited, each by its largest distance, the third largest;
+            None with fewer.
+        by_auditors, by_primaries: among cars the third largest of the auditors' clusters, and of those that were
+            audited. Two clusters of liars cannot raise any of the three, however many audits they take part in.
         samples: how many audits those were.
     """
 

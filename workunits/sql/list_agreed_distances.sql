@@ -1,6 +1,6 @@
 -- What audits that agreed show of each output's distance in each comparison class, since its tolerance was last set:
--- the largest an operator's device has seen, and the third largest among clusters, once by who audited and once by who
--- was audited.
+-- the third largest among clusters of who was audited by an operator's device, and among cars the third largest once by
+-- who audited and once by who was audited.
 -- Caller: store.tolerances.learn_tolerances, once a day. Locks: none. Index: none, it reads the audits of some weeks.
 -- Rows: one for each output with a tolerance in each class that had audits; none for 8-bit outputs, whose tolerances
 -- within and across classes are kept apart.
@@ -41,6 +41,10 @@ WITH base AS (
     -- Distances from before a change are in another unit.
     WHERE agreed.resolved_at > greatest(base.calibrated_at, coalesce(one.calibrated_at, base.calibrated_at),
                                         coalesce(other.calibrated_at, base.calibrated_at))
+), by_operators AS (
+    SELECT model_id, output, comparison_class, primary_cluster, max(distance) AS distance,
+           row_number() OVER (PARTITION BY model_id, output, comparison_class ORDER BY max(distance) DESC) AS place
+    FROM seen WHERE by_operator GROUP BY model_id, output, comparison_class, primary_cluster
 ), auditors AS (
     SELECT model_id, output, comparison_class, auditor_cluster, max(distance) AS distance,
            row_number() OVER (PARTITION BY model_id, output, comparison_class ORDER BY max(distance) DESC) AS place
@@ -50,7 +54,9 @@ WITH base AS (
            row_number() OVER (PARTITION BY model_id, output, comparison_class ORDER BY max(distance) DESC) AS place
     FROM seen WHERE NOT by_operator GROUP BY model_id, output, comparison_class, primary_cluster
 )
-SELECT seen.model_id, seen.output, seen.comparison_class, max(seen.distance) FILTER (WHERE seen.by_operator),
+SELECT seen.model_id, seen.output, seen.comparison_class,
+       (SELECT distance FROM by_operators x WHERE x.model_id = seen.model_id AND x.output = seen.output
+            AND x.comparison_class = seen.comparison_class AND x.place = %(clusters_min)s),
        (SELECT distance FROM auditors x WHERE x.model_id = seen.model_id AND x.output = seen.output
             AND x.comparison_class = seen.comparison_class AND x.place = %(clusters_min)s),
        (SELECT distance FROM primaries x WHERE x.model_id = seen.model_id AND x.output = seen.output
