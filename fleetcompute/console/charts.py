@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 WIDTH: Final = 720
 HEIGHT: Final = 180
-LEFT: Final = 64
+LEFT: Final = 88
 BOTTOM: Final = 22
 TOP: Final = 8
 
