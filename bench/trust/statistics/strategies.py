@@ -22,8 +22,9 @@ class Strategy:
 
     `returns`: he takes a new identity after every reset. `colludes`: he and his friends agree with each other's wrong
     results when one audits the other. `shuns`: he sees to it that he gets no audits, by handing something back now and
-    then (who gave one up gets none for a while), so that his lies are in results only. Else every sixth of them would be in an
-    audit of an honest result, and be found for certain: of all that a cheat may know and do, this brings him most.
+    then (who gave one up gets none for a while), so that his lies are in results only. Else every sixth of them would
+    be in an audit of an honest result, and be found for certain: of all that a cheat may know and do, this brings him
+    most.
     """
 
     name: str = "honest"
