@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -12,26 +11,13 @@ from fleetclient.failpoints import fail_point
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `content` in one step; a reader sees the old file or the new one, never a part."""
     temporary = path.with_name(path.name + ".tmp")
-    with os.fdopen(_open_alone(temporary, mode), "wb") as file:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         fail_point("file_written", str(path))
         os.fsync(file.fileno())
-        rename_durably(temporary, path)
-
-
-def _open_alone(path: Path, mode: int) -> int:
-    """Open a file that others write and rename as well, here or in another process, once they are done with theirs."""
-    while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, mode)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.truncate(descriptor, 0)
-                return descriptor
-        except FileNotFoundError:
-            pass  # who had it has renamed it: what is open is his file
-        os.close(descriptor)
+    rename_durably(temporary, path)
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ here. A look that fails changes nothing: what was known lives on until its own e
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -222,13 +223,19 @@ class TrustGate:
             self._log.info("fleet_root", fingerprint=verdict.root_sha256)
         with self._lock:
             self._verdict = verdict
-        write_durably(self._path, verdict.to_json())
+        self._keep(verdict)
         self._clock.note_passed(verdict.checked_at)
         self._backoff.succeeded()
         self.last_error = ""
         self._plan(self._refresh_seconds())
         refused = [sha256[:12] for sha256, model in verdict.models.items() if not model.is_listed]
         self._log.debug("trust_refreshed", versions=verdict.versions, models=len(verdict.models), refused=refused)
+
+    def _keep(self, verdict: Verdict) -> None:
+        # Two looks at once, in this process or another, end at once too: both would rename the same temporary file.
+        with self._path.with_name(self._path.name + ".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            write_durably(self._path, verdict.to_json())
 
     def _fail(self, failure: LookFailed) -> None:
         self.last_error = f"{failure.code}: {failure}"

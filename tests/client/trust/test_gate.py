@@ -261,3 +261,11 @@ def test_the_agent_can_import_the_gate_without_what_weighs():
 
 def _targets(fleet):
     return fleet.repository.kept.targets.signed
+
+
+def test_verdicts_that_are_kept_at_once_follow_each_other(tmp_path, trusted_fleet):
+    cars = [CarGate(tmp_path, trusted_fleet) for _ in range(12)]
+    verdict = cars[0].gate.verdict
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda car: [car.gate._keep(verdict) for _ in range(5)], cars))
+    assert cars[0].gate._path.read_bytes() == verdict.to_json()

@@ -48,7 +48,8 @@ def _note_folder(notes: Path, folder: Path, number: int) -> None:
 
 def _keep(notes: Path, path: Path, inode: int) -> None:
     """Hold on to a file, so that its number does not become another's while its entry may come back."""
-    if not (notes / f"kept-{inode}").exists():
+    # Agent and runner may both note it at this moment.
+    with suppress(FileExistsError):
         os.link(path, notes / f"kept-{inode}")
 
 
