@@ -194,6 +194,8 @@ def _report_outputs(batch_id: int, kind: Kind, vehicles: list[tuple[int, int]], 
     from django.conf import settings
     from django.db import connection
 
+    from workunits.sql import load_sql
+
     drawn_every = round(1 / settings.FLEET.audit_floor_ratio) if kind.level == "standard" else units + 1
     parameters: dict[str, Any] = {
         "batch_id": batch_id,
@@ -206,6 +208,8 @@ def _report_outputs(batch_id: int, kind: Kind, vehicles: list[tuple[int, int]], 
         "now": now,
     }
     with connection.cursor() as cursor:
+        find_lane = load_sql("split_find_lane")
+        cursor.execute(f"UPDATE batch SET lane = ({find_lane}) WHERE id = %(batch_id)s", parameters)  # noqa: S608
         cursor.execute(
             "INSERT INTO unit (batch_id, number, shard_number, row_start, rows, byte_start, byte_end, input_digest,"
             " reward_microcredits, needed, place)"
