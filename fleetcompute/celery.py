@@ -7,8 +7,10 @@ that runs twice or late over one that is stuck.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.development")
 
@@ -16,6 +18,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fleetcompute.settings.developme
 CALL_ANCHORS_SECONDS = 30.0
 # Tolerances change slowly; what was learned is the same when it is learned again.
 LEARN_SECONDS = 3600.0
+# Celery would else close the database connection around every task: what is planned once a connection would be planned
+# once a task, which takes longer than most tasks. A new one now and then gives its memory back.
+TASKS_A_CONNECTION = 1000
 
 app = Celery("fleetcompute")
 # Without this, only the thread that imports this module would know the application: a shared task called in
@@ -34,6 +39,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=4,
+    CELERY_DB_REUSE_MAX=TASKS_A_CONNECTION,
     worker_send_task_events=False,
     worker_cancel_long_running_tasks_on_connection_loss=True,
     # A web request that nudges gives up soon on a broker that is away.
@@ -51,6 +57,15 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["workunits"])
+
+
+@task_prerun.connect
+def leave_a_broken_connection(sender: Any, **_: object) -> None:
+    """Let no task begin on a database connection that failed the one before, such as after a restart of PostgreSQL."""
+    from django.db import close_old_connections
+
+    if not sender.request.is_eager:
+        close_old_connections()
 
 
 @app.on_after_finalize.connect

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from celery import Celery
 from django.db import connection
@@ -178,3 +180,27 @@ def test_each_is_done_and_what_went_wrong_is_said_at_the_end():
         carry_on(range(5), act)
     assert (done, [str(problem) for problem in caught.value.exceptions]) == ([0, 2, 4], ["1", "3"])
     assert carry_on([2, 4], act) == [2, 4]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_a_task_does_not_begin_on_the_connection_that_failed_the_one_before(is_eager):
+    from django.db import InterfaceError, OperationalError, connection
+
+    from fleetcompute.celery import leave_a_broken_connection
+
+    def ask() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return int(cursor.fetchone()[0])
+
+    connection.ensure_connection()
+    connection.connection.close()  # as a restart of PostgreSQL leaves it
+    with pytest.raises((InterfaceError, OperationalError)):
+        ask()
+    leave_a_broken_connection(SimpleNamespace(request=SimpleNamespace(is_eager=is_eager)))
+    if is_eager:
+        with pytest.raises((InterfaceError, OperationalError)):
+            ask()
+        connection.close()
+    assert ask() == 1
