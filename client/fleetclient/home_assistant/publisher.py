@@ -98,9 +98,16 @@ class HomeAssistant:
         self._due.set()
         if client is not None:
             if client.is_connected():
-                client.publish(self._place.availability, OFFLINE, qos=1, retain=True).wait_for_publish(GOODBYE_SECONDS)
+                self._say_goodbye(client)
             client.disconnect()
             client.loop_stop()
+
+    def _say_goodbye(self, client: Client) -> None:
+        try:
+            client.publish(self._place.availability, OFFLINE, qos=1, retain=True).wait_for_publish(GOODBYE_SECONDS)
+        except (RuntimeError, ValueError) as error:
+            # The broker went away a moment ago: its own word for a client that is lost says the same.
+            self._log.debug("home_assistant_not_told", error=str(error))
 
     def _read_password(self) -> str | None:
         if self._password or not self._broker.password_file:

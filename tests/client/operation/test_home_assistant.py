@@ -212,6 +212,21 @@ def test_a_broker_that_comes_back_is_told_everything_again(tmp_path: Path) -> No
     car.publisher.stop()
 
 
+def test_a_broker_that_went_away_a_moment_ago_does_not_keep_the_agent_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_broker() as broker:
+        car = Car(tmp_path, make_config(tmp_path, broker.port))
+        listener = Listener(broker.port)
+        listener.wait_for(f"{ROOT}/availability", "online")
+        listener.stop()
+    monkeypatch.setattr(Client, "is_connected", lambda _: True)  # it has not noticed yet
+    client = car.publisher._client
+    assert client is not None
+    car.publisher.stop()
+    assert client._thread is None  # its loop has ended
+
+
 def test_a_password_may_stand_in_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
     (tmp_path / "users").write_text(f"car:{hash_password('hunter22')}\n")
     secret = tmp_path / "mqtt-password"
